@@ -1,0 +1,170 @@
+//! Chunk arithmetic: how a file of lines is cut into byte ranges that can be read alone.
+//!
+//! A file is cut at fixed offsets without being read. Chunk *i* covers the bytes `[start, end)`, and owns the lines that
+//! begin in `(start, end]`; the first chunk also owns the line that begins at 0. So every line has exactly one owner, and a
+//! worker finds its lines by skipping to the first newline in its range and reading on to the first newline past it.
+
+use std::ops::Range;
+
+/// The longest line, in bytes without its line end. A longer one is rejected, never buffered whole.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// The bytes of a file that one chunk covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
+}
+
+/// How many chunks of `chunk_bytes` (≥ 1) a file of `size_bytes` has. An empty file has none.
+#[must_use]
+pub fn count(size_bytes: u64, chunk_bytes: u64) -> u64 {
+    size_bytes.div_ceil(chunk_bytes)
+}
+
+/// The range of chunk `index` (0-based, below [`count`]).
+#[must_use]
+pub fn range(size_bytes: u64, chunk_bytes: u64, index: u64) -> ChunkRange {
+    let start = index * chunk_bytes;
+    ChunkRange { start, end: (start + chunk_bytes).min(size_bytes) }
+}
+
+/// What a buffer that begins at a chunk's start says about the lines the chunk owns.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// The owned lines lie in this part of the buffer.
+    Lines(Range<usize>),
+    /// The last owned line has no end yet: read on from the buffer's end.
+    ReadOn,
+}
+
+/// The part of `buffer` that the chunk owns, where `buffer[0]` is the byte at `chunk.start`.
+///
+/// `complete` says that the file ends with the buffer. A last line that is longer than [`MAX_LINE_BYTES`] is cut off where
+/// the buffer ends; [`lines`] then gives it as too long.
+#[must_use]
+pub fn owned(chunk: ChunkRange, buffer: &[u8], complete: bool) -> Owned {
+    let covered = usize::try_from(chunk.end - chunk.start).unwrap_or(usize::MAX).min(buffer.len());
+    let first = if chunk.start == 0 {
+        0
+    } else {
+        match memchr::memchr(b'\n', &buffer[..covered]) {
+            Some(newline) => newline + 1,
+            None => return Owned::Lines(0..0),
+        }
+    };
+    match memchr::memchr(b'\n', &buffer[covered..]) {
+        Some(newline) => Owned::Lines(first..covered + newline + 1),
+        None if complete || buffer.len() - covered > MAX_LINE_BYTES => Owned::Lines(first..buffer.len()),
+        None => Owned::ReadOn,
+    }
+}
+
+/// One line of a chunk.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// 0-based, within the chunk. Blank lines count.
+    pub number: u32,
+    /// Where the line begins, in bytes from the start of what was given to [`lines`].
+    pub offset: usize,
+    /// The line without its line end (LF or CRLF).
+    pub bytes: &'a [u8],
+}
+
+impl Line<'_> {
+    /// Whether there is nothing on it but white space: such a line is no row.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.bytes.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// Whether it is over [`MAX_LINE_BYTES`].
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.bytes.len() > MAX_LINE_BYTES
+    }
+}
+
+/// The lines of `bytes`. What follows the last newline is a line of its own unless it is empty.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let mut offset = 0;
+    (0..).map_while(move |number| {
+        let rest = &bytes[offset..];
+        if rest.is_empty() {
+            return None;
+        }
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = Line { number, offset, bytes: rest[..length].strip_suffix(b"\r").unwrap_or(&rest[..length]) };
+        offset = (offset + length + 1).min(bytes.len());
+        Some(line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Reads a file as the workers do, each chunk alone, growing its buffer by `step` while it must read on.
+    fn read_by_chunks(file: &[u8], chunk_bytes: u64, step: usize) -> Vec<(usize, Vec<u8>)> {
+        let size = file.len() as u64;
+        let mut found = Vec::new();
+        for index in 0..count(size, chunk_bytes) {
+            let chunk = range(size, chunk_bytes, index);
+            let (start, mut end) = (chunk.start as usize, chunk.end as usize);
+            let part = loop {
+                match owned(chunk, &file[start..end], end == file.len()) {
+                    Owned::Lines(part) => break part,
+                    Owned::ReadOn => end = (end + step).min(file.len()),
+                }
+            };
+            let base = start + part.start;
+            found.extend(lines(&file[start..end][part]).map(|line| (base + line.offset, line.bytes.to_vec())));
+        }
+        found
+    }
+
+    fn whole(file: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        lines(file).map(|line| (line.offset, line.bytes.to_vec())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_has_exactly_one_owner(
+            file in proptest::collection::vec(prop_oneof![3 => Just(b'\n'), 1 => Just(b'\r'), 6 => any::<u8>()], 0..300),
+            chunk_bytes in 1_u64..80,
+            step in 1_usize..20,
+        ) {
+            prop_assert_eq!(read_by_chunks(&file, chunk_bytes, step), whole(&file));
+        }
+
+        #[test]
+        fn ranges_tile_the_file(size in 0_u64..10_000, chunk_bytes in 1_u64..700) {
+            let mut at = 0;
+            for index in 0..count(size, chunk_bytes) {
+                let chunk = range(size, chunk_bytes, index);
+                prop_assert_eq!(chunk.start, at);
+                prop_assert!(chunk.end > chunk.start);
+                at = chunk.end;
+            }
+            prop_assert_eq!(at, size);
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_off_past_the_limit() {
+        let buffer = vec![b'x'; MAX_LINE_BYTES + 12];
+        let chunk = ChunkRange { start: 0, end: 10 };
+        assert_eq!(owned(chunk, &buffer[..100], false), Owned::ReadOn);
+        assert_eq!(owned(chunk, &buffer, false), Owned::Lines(0..buffer.len()));
+        assert!(lines(&buffer).all(|line| line.is_too_long()));
+    }
+
+    #[test]
+    fn line_ends_are_no_part_of_a_line() {
+        let found: Vec<_> = lines(b"a\r\n\r\nb\n\nc").map(|line| (line.offset, line.bytes)).collect();
+        assert_eq!(found, [(0, &b"a"[..]), (3, b""), (5, b"b"), (7, b""), (8, b"c")]);
+    }
+}

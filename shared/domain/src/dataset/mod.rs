@@ -1,0 +1,101 @@
+//! The datasets: what a row of each consists of. One file holds one dataset; [`ALL`] is the list of them.
+
+mod customers;
+mod order_items;
+mod orders;
+mod products;
+
+use crate::reject::RowError;
+use crate::value::{Kind, Value};
+
+/// Every dataset, in the order of promotion: what others refer to comes first.
+pub static ALL: &[&Dataset] = &[&customers::CUSTOMERS, &products::PRODUCTS, &orders::ORDERS, &order_items::ORDER_ITEMS];
+
+/// A kind of row that shops send.
+#[derive(Debug)]
+pub struct Dataset {
+    /// Its name in file names, requests and answers, and of its table.
+    pub name: &'static str,
+    /// Its fields, in the order of the table's columns between `tenant_id` and, where there are, `created_at` and
+    /// `payload_hash`.
+    pub fields: &'static [Field],
+    /// Which field identifies a row within its tenant.
+    pub id: usize,
+    /// Which other field is unique within the tenant.
+    pub natural_key: Option<usize>,
+    /// Which field says the month of a row's partition; `None` where partitions go by tenant.
+    pub month: Option<usize>,
+    /// Whether rows carry `created_at`, which is the time of the upload where it is not given.
+    pub created_at: bool,
+    /// Fills fields that follow from others, once all are read without an error.
+    pub complete: fn(&mut [Value<'_>]) -> Result<(), RowError>,
+}
+
+/// A field of a dataset.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in files and of its column.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What stands in its place when it is missing or null.
+    pub missing: Missing,
+}
+
+/// What a missing field means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Missing {
+    /// The row is refused.
+    Refused,
+    /// The column is null, unless [`Dataset::complete`] knows better.
+    Null,
+    /// This text.
+    Text(&'static str),
+    /// This truth value.
+    Bool(bool),
+}
+
+impl Field {
+    const fn required(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, missing: Missing::Refused }
+    }
+
+    const fn optional(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, missing: Missing::Null }
+    }
+
+    const fn or(mut self, missing: Missing) -> Self {
+        self.missing = missing;
+        self
+    }
+}
+
+impl Dataset {
+    /// Its place in [`ALL`].
+    #[must_use]
+    pub fn rank(&self) -> i16 {
+        ALL.iter().zip(0..).find(|(known, _)| known.name == self.name).map_or(i16::MAX, |(_, rank)| rank)
+    }
+
+    /// The field that identifies a row.
+    #[must_use]
+    pub fn id_field(&self) -> &'static Field {
+        &self.fields[self.id]
+    }
+
+    /// The other field that is unique.
+    #[must_use]
+    pub fn natural_field(&self) -> Option<&'static Field> {
+        self.natural_key.map(|at| &self.fields[at])
+    }
+}
+
+/// The dataset of that name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Dataset> {
+    ALL.iter().copied().find(|dataset| dataset.name == name)
+}
+
+fn nothing_follows(_: &mut [Value<'_>]) -> Result<(), RowError> {
+    Ok(())
+}

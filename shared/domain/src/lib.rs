@@ -1,0 +1,18 @@
+//! The rules of ingestion, as functions from values to values: what a row of each dataset must be, where one chunk of a
+//! file ends and the next begins, what a promoted row does to the row that was there, and which state follows which.
+//!
+//! Nothing here knows SQL, an SDK, HTTP, a clock or a source of randomness; time and random bytes come in as arguments.
+
+pub mod api_key;
+pub mod chunk;
+pub mod dataset;
+pub mod file_name;
+pub mod object_key;
+pub mod promotion;
+pub mod reject;
+pub mod row;
+pub mod state;
+pub mod upload;
+pub mod value;
+
+pub use dataset::Dataset;
