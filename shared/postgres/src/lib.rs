@@ -1,1 +1,18 @@
-//! .
+//! PostgreSQL: the schema and its migrations, every query, the one transaction runner, binary COPY, and the scope that
+//! ties a transaction to its tenant.
+//!
+//! It must not know HTTP, Lambda or S3, and decides nothing: what follows from a row is decided in `intake_domain`.
+
+pub mod admin;
+pub mod copy;
+mod database;
+mod error;
+pub mod ledger;
+mod migrate;
+pub mod promotion;
+pub mod staged;
+
+pub use admin::connect;
+pub use database::{Database, Scope, retry};
+pub use error::Error;
+pub use migrate::migrate;

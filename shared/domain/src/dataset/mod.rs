@@ -99,3 +99,11 @@ pub fn by_name(name: &str) -> Option<&'static Dataset> {
 fn nothing_follows(_: &mut [Value<'_>]) -> Result<(), RowError> {
     Ok(())
 }
+
+/// The end of the name of a monthly partition: `y2026m01` for an instant in microseconds since 1970. `None` outside of
+/// the years that calendars know.
+#[must_use]
+pub fn month_suffix(micros: i64) -> Option<String> {
+    let date = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(micros).ok()?);
+    Some(format!("y{:04}m{:02}", date.year(), date.month()))
+}

@@ -1,0 +1,2 @@
+insert into api_keys (key_hash, tenant_id, key_prefix) values ($1, $2, $3)
+on conflict (key_hash) do nothing

@@ -1,0 +1,3 @@
+delete from {table}
+where tenant_id = $1 and {id} = any($2)
+returning {id} as id, {created_at} as created_at

@@ -1,0 +1,2 @@
+delete from {keys}
+where tenant_id = $1 and {id} = any($2)

@@ -1,0 +1,111 @@
+//! What the operator and the scheduled chores do, as the owner of the schema.
+
+use crate::Error;
+use intake_domain::dataset;
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+/// A connection for the operator.
+///
+/// # Errors
+/// [`Error::Url`] and [`Error::Connect`].
+pub async fn connect(database_url: &str) -> Result<Client, Error> {
+    let config = database_url.parse().map_err(Error::Url)?;
+    crate::database::open(&config).await
+}
+
+/// A tenant to add.
+pub struct NewTenant {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, at most 255 characters.
+    pub name: String,
+    /// The SHA-256 of its key.
+    pub key_hash: [u8; 32],
+    /// By which people know the key; at most 12 characters.
+    pub key_prefix: String,
+}
+
+/// A tenant as listed.
+#[derive(Debug)]
+pub struct TenantRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// When it was added.
+    pub created_at: String,
+    /// How many keys it can use.
+    pub active_keys: i64,
+}
+
+/// Adds a tenant with its key; a tenant or key that is there stays as it is. Returns whether the tenant is new.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn add_tenant(client: &mut Client, tenant: &NewTenant) -> Result<bool, Error> {
+    let failed = || Error::statement("add_tenant");
+    let transaction = client.transaction().await.map_err(failed())?;
+    let added = transaction
+        .execute(include_str!("../queries/admin/add_tenant.sql"), &[&tenant.id, &tenant.name])
+        .await
+        .map_err(failed())?;
+    transaction
+        .execute(
+            include_str!("../queries/admin/add_key.sql"),
+            &[&tenant.key_hash.as_slice(), &tenant.id, &tenant.key_prefix],
+        )
+        .await
+        .map_err(failed())?;
+    transaction.commit().await.map_err(failed())?;
+    Ok(added == 1)
+}
+
+/// All tenants, oldest first.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn list_tenants(client: &mut Client) -> Result<Vec<TenantRow>, Error> {
+    let rows = client
+        .query(include_str!("../queries/admin/list_tenants.sql"), &[])
+        .await
+        .map_err(Error::statement("list_tenants"))?;
+    Ok(rows
+        .iter()
+        .map(|row| TenantRow { id: row.get(0), name: row.get(1), created_at: row.get(2), active_keys: row.get(3) })
+        .collect())
+}
+
+/// How many rows a tenant has in each production table.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn count_rows(client: &mut Client, tenant: Uuid) -> Result<BTreeMap<String, i64>, Error> {
+    let failed = || Error::statement("count_rows");
+    let transaction = client.transaction().await.map_err(failed())?;
+    transaction
+        .execute("select set_config('app.tenant_id', $1, true)", &[&tenant.to_string()])
+        .await
+        .map_err(failed())?;
+    let mut counts = BTreeMap::new();
+    for dataset in dataset::ALL {
+        let sql = format!("select count(*) from {} where tenant_id = $1", dataset.name);
+        let row = transaction.query_one(&sql, &[&tenant]).await.map_err(failed())?;
+        counts.insert(dataset.name.to_owned(), row.get(0));
+    }
+    Ok(counts)
+}
+
+/// Makes the monthly partitions of orders that are due, and those of months that the default partition holds rows of.
+/// Returns how many it made.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn make_partitions(client: &mut Client) -> Result<i32, Error> {
+    let row = client
+        .query_one(include_str!("../queries/admin/make_partitions.sql"), &[])
+        .await
+        .map_err(Error::statement("make_partitions"))?;
+    Ok(row.get::<_, Option<i32>>(0).unwrap_or(0))
+}

@@ -1,0 +1,232 @@
+//! One connection, and transactions that belong to a tenant.
+
+use crate::Error;
+use bytes::{Bytes, BytesMut};
+use futures_util::SinkExt;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use uuid::Uuid;
+
+/// The connection of one execution environment: opened when first needed, and again when it was lost.
+pub struct Database {
+    config: Config,
+    connection: Mutex<Option<Connection>>,
+}
+
+struct Connection {
+    client: Client,
+    /// COPY statements by the leaf they write to; everything else runs unnamed, which a pooling proxy can share.
+    copies: HashMap<String, Statement>,
+}
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Database {
+    /// A database that is not connected yet. `application` is what the server shows for the connection.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(url: &str, application: &str) -> Result<Self, Error> {
+        let mut config: Config = url.parse().map_err(Error::Url)?;
+        config.application_name(application).connect_timeout(CONNECT_TIMEOUT);
+        Ok(Self { config, connection: Mutex::new(None) })
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let client = open(&self.config).await?;
+        let name = "assert_unprivileged";
+        let row = client
+            .query_typed(include_str!("../queries/assert_unprivileged.sql"), &[])
+            .await
+            .map_err(Error::statement(name))?;
+        match row.first().map(|row| (row.get(0), row.get(1))) {
+            Some((role, true)) => Err(Error::Privileged(role)),
+            _ => Ok(Connection { client, copies: HashMap::new() }),
+        }
+    }
+
+    /// The tenant whose unrevoked key has this SHA-256.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn authenticate(&self, key_hash: [u8; 32]) -> Result<Option<Uuid>, Error> {
+        let mut connection = self.connection.lock().await;
+        let open = match connection.take_if(|open| !open.client.is_closed()) {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let name = "authenticate";
+        let rows = open
+            .client
+            .query_typed("select authenticate($1)", &[(&key_hash.as_slice(), Type::BYTEA)])
+            .await
+            .map_err(Error::statement(name))?;
+        *connection = Some(open);
+        Ok(rows.first().and_then(|row| row.get(0)))
+    }
+
+    /// Begins a transaction that sees and writes the rows of `tenant` alone.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn begin(&self, tenant: Uuid) -> Result<Scope<'_>, Error> {
+        let mut connection = self.connection.lock().await;
+        if connection.as_ref().is_none_or(|open| open.client.is_closed()) {
+            *connection = Some(self.connect().await?);
+        }
+        let scope = Scope { connection, tenant, finished: false };
+        // a UUID needs no quoting; one message saves a round trip
+        scope.batch(&format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await?;
+        Ok(scope)
+    }
+}
+
+/// Opens a connection and drives it in the background.
+pub(crate) async fn open(config: &Config) -> Result<Client, Error> {
+    let (client, connection) = config.connect(NoTls).await.map_err(Error::Connect)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(error = %error, "database connection lost");
+        }
+    });
+    Ok(client)
+}
+
+/// A transaction of one tenant. Dropped before [`commit`](Self::commit) it takes its connection with it, and the server
+/// rolls back.
+pub struct Scope<'a> {
+    connection: MutexGuard<'a, Option<Connection>>,
+    tenant: Uuid,
+    finished: bool,
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            *self.connection = None;
+        }
+    }
+}
+
+/// A parameter of a statement with its type.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Scope<'_> {
+    /// Whose rows it sees.
+    #[must_use]
+    pub fn tenant(&self) -> Uuid {
+        self.tenant
+    }
+
+    fn client(&self) -> Result<&Client, Error> {
+        self.connection.as_ref().map(|open| &open.client).ok_or(Error::Corrupt("a transaction without a connection"))
+    }
+
+    async fn batch(&self, sql: &str) -> Result<(), Error> {
+        self.client()?.batch_execute(sql).await.map_err(Error::statement(sql))
+    }
+
+    pub(crate) async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
+    }
+
+    /// As `query`, for statements that give at most one row.
+    pub(crate) async fn query_opt(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Option<Row>, Error> {
+        Ok(self.query(name, sql, with).await?.into_iter().next())
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub(crate) async fn execute(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<u64, Error> {
+        self.client()?.execute_typed(sql, with).await.map_err(Error::statement(name))
+    }
+
+    /// Copies rows, each in PostgreSQL's binary COPY form, into a leaf partition.
+    pub(crate) async fn copy(&mut self, leaf: &str, rows: impl Iterator<Item = Bytes>) -> Result<(), Error> {
+        let name = format!("copy {leaf}");
+        let connection = self.connection.as_mut().ok_or(Error::Corrupt("a transaction without a connection"))?;
+        if !connection.copies.contains_key(leaf) {
+            let sql = format!("copy {leaf} from stdin (format binary)");
+            let statement = connection.client.prepare(&sql).await.map_err(Error::statement(&name))?;
+            connection.copies.insert(leaf.to_owned(), statement);
+        }
+        let sink = connection.client.copy_in(&connection.copies[leaf]).await.map_err(Error::statement(&name))?;
+        let mut sink = pin!(sink);
+        let mut buffer = BytesMut::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
+        buffer.extend_from_slice(crate::copy::HEADER);
+        for row in rows {
+            buffer.extend_from_slice(&row);
+            if buffer.len() >= BUFFER_BYTES {
+                sink.feed(buffer.split().freeze()).await.map_err(Error::statement(&name))?;
+            }
+        }
+        buffer.extend_from_slice(crate::copy::TRAILER);
+        sink.feed(buffer.freeze()).await.map_err(Error::statement(&name))?;
+        sink.as_mut().finish().await.map_err(Error::statement(&name))?;
+        Ok(())
+    }
+
+    pub(crate) async fn savepoint(&self) -> Result<(), Error> {
+        self.batch("savepoint slice").await
+    }
+
+    pub(crate) async fn rollback_to_savepoint(&self) -> Result<(), Error> {
+        self.batch("rollback to savepoint slice").await
+    }
+
+    /// Makes all of it permanent.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database; then nothing is certain, and the whole transaction may be run again.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        self.batch("commit").await?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Undoes all of it and keeps the connection.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn rollback(mut self) -> Result<(), Error> {
+        self.batch("rollback").await?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+/// Rows are sent in messages of about this many bytes.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How often a transaction is run before its transient error is given up on.
+const TRIES: u32 = 5;
+
+/// Runs a whole transaction, and again after a transient error, with growing and scattered pauses.
+///
+/// `work` begins and ends its own transaction and must be repeatable.
+///
+/// # Errors
+/// The last error.
+pub async fn retry<T, F, Work>(name: &str, mut work: F) -> Result<T, Error>
+where
+    F: FnMut() -> Work,
+    Work: Future<Output = Result<T, Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match work().await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                // the low bits of a fresh v7 id are random: enough to keep two workers apart
+                let jitter = Uuid::now_v7().as_u128() as u64 % 50;
+                tracing::info!(transaction = name, tries, error = %error, "transaction runs again");
+                tokio::time::sleep(Duration::from_millis(u64::from(10_u32 << tries) + jitter)).await;
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with PostgreSQL, and what of it is worth another try.
+
+use tokio_postgres::error::SqlState;
+
+/// An error of the database or of the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL cannot be read.
+    #[error("the database URL cannot be read")]
+    Url(#[source] tokio_postgres::Error),
+    /// The server cannot be reached or refuses.
+    #[error("no connection to the database")]
+    Connect(#[source] tokio_postgres::Error),
+    /// A statement failed.
+    #[error("the statement `{name}` failed{}", state(.source))]
+    Statement {
+        /// Which statement.
+        name: String,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The role of the connection may do more than it must.
+    #[error("the role `{0}` is a superuser, has BYPASSRLS or owns tables, so row-level security would not hold")]
+    Privileged(String),
+    /// A migration that was applied has been edited since.
+    #[error("the migration `{0}` was applied in another wording; migrations are forward-only")]
+    Edited(String),
+    /// What is stored does not read as what was written.
+    #[error("corrupt: {0}")]
+    Corrupt(&'static str),
+}
+
+fn state(error: &tokio_postgres::Error) -> String {
+    error.code().map_or_else(String::new, |code| format!(" ({})", code.code()))
+}
+
+impl Error {
+    pub(crate) fn statement(name: &str) -> impl FnOnce(tokio_postgres::Error) -> Self {
+        let name = name.to_owned();
+        move |source| Self::Statement { name, source }
+    }
+
+    fn sql_state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Statement { source, .. } | Self::Connect(source) => source.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether a row breaks a unique key.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        self.sql_state() == Some(&SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// Whether a row lies outside of the partition that it was sent to.
+    #[must_use]
+    pub fn is_wrong_partition(&self) -> bool {
+        self.sql_state() == Some(&SqlState::CHECK_VIOLATION)
+    }
+
+    /// Whether PostgreSQL refused a value (SQLSTATE class 22 or 23): sending it again cannot help.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.sql_state().is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("23"))
+    }
+
+    /// Whether the same transaction may succeed when run again at once: serialization failure, deadlock, lost connection.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => {
+                source.is_closed()
+                    || source.code().is_some_and(|state| {
+                        [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::ADMIN_SHUTDOWN]
+                            .contains(state)
+                    })
+            }
+            _ => false,
+        }
+    }
+}

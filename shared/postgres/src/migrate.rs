@@ -1,0 +1,61 @@
+//! Migrations: forward-only, each in its own transaction, applied once.
+
+use crate::Error;
+use sha2::{Digest, Sha256};
+
+/// The migrations in their order.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_tenants", include_str!("../migrations/0001_tenants.sql")),
+    ("0002_datasets", include_str!("../migrations/0002_datasets.sql")),
+    ("0003_ledger", include_str!("../migrations/0003_ledger.sql")),
+];
+
+/// Any number that no other advisory lock of the database uses.
+const LOCK: i64 = 0x0069_6e74_616b_65;
+
+/// Applies what is missing and returns the names of what was applied; none the second time.
+///
+/// `database_url` must name a role that may create tables and roles; it becomes the owner. Two that run at once wait for
+/// each other.
+///
+/// # Errors
+/// Any [`Error`] of the database; [`Error::Edited`] when an applied migration reads differently now.
+pub async fn migrate(database_url: &str) -> Result<Vec<String>, Error> {
+    let mut client = crate::connect(database_url).await?;
+    let failed = Error::statement;
+    client
+        .batch_execute(
+            "create table if not exists schema_migrations (
+                name text primary key, sha256 bytea not null, applied_at timestamptz not null default now()
+            )",
+        )
+        .await
+        .map_err(failed("schema_migrations"))?;
+    let mut applied = Vec::new();
+    for (name, sql) in MIGRATIONS {
+        let sha256 = Sha256::digest(sql.as_bytes());
+        let transaction = client.transaction().await.map_err(failed(name))?;
+        transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed(name))?;
+        let known = transaction
+            .query_opt("select sha256 from schema_migrations where name = $1", &[name])
+            .await
+            .map_err(failed(name))?;
+        match known {
+            Some(row) if row.get::<_, &[u8]>(0) == sha256.as_slice() => {}
+            Some(_) => return Err(Error::Edited((*name).to_owned())),
+            None => {
+                transaction.batch_execute(sql).await.map_err(failed(name))?;
+                transaction
+                    .execute(
+                        "insert into schema_migrations (name, sha256) values ($1, $2)",
+                        &[name, &sha256.as_slice()],
+                    )
+                    .await
+                    .map_err(failed(name))?;
+                applied.push((*name).to_owned());
+            }
+        }
+        transaction.commit().await.map_err(failed(name))?;
+    }
+    Ok(applied)
+}

@@ -1,0 +1,227 @@
+//! From staged rows to the production tables: one slice inside one transaction.
+
+use crate::Error;
+use crate::copy;
+use crate::database::Scope;
+use crate::staged::StagedRow;
+use bytes::Bytes;
+use intake_domain::Dataset;
+use intake_domain::promotion::{Decision, Keys, Outcome, RowHash, decide};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+/// Puts slices of one file into place, remembering between them what saves work.
+pub struct Promoter {
+    dataset: &'static Dataset,
+    /// The remainder of the tenant's hash partitions; the same in every table, since all have the same modulus.
+    leaf: Option<i32>,
+    /// The orders' partitions that are known to exist.
+    months: HashSet<String>,
+    /// Whether the slice before was all new rows: then the next is written first and asked about only if that fails.
+    expects_new_rows: bool,
+}
+
+/// What is known of a stored row.
+struct Stored {
+    natural: Option<String>,
+    hash: RowHash,
+    month: Option<SystemTime>,
+}
+
+impl Promoter {
+    /// A promoter for a file of `dataset`.
+    #[must_use]
+    pub fn new(dataset: &'static Dataset) -> Self {
+        Self { dataset, leaf: None, months: HashSet::new(), expects_new_rows: true }
+    }
+
+    /// Applies `rows` in their order and returns what became of each.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database; the transaction must then be given up.
+    pub async fn apply(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
+        let sql = include_str!("../queries/promotion/lock.sql");
+        scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
+        self.find_leaves(scope).await?;
+        if self.expects_new_rows {
+            scope.savepoint().await?;
+            match self.write(scope, rows.iter().map(|row| (row, row.tuple()))).await {
+                Ok(()) => return Ok(vec![Outcome::Inserted; rows.len()]),
+                Err(error) if error.is_unique_violation() => scope.rollback_to_savepoint().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        let stored = self.look_up(scope, rows).await?;
+        let existing: Vec<_> =
+            stored.iter().map(|(id, row)| Keys { id: *id, natural: row.natural.as_deref(), hash: row.hash }).collect();
+        let Decision { outcomes, remove, write } =
+            decide(&rows.iter().map(StagedRow::keys).collect::<Vec<_>>(), &existing);
+        let created = self.remove(scope, &remove, &stored).await?;
+        let tuples = write.iter().map(|at| {
+            let row = &rows[*at];
+            (row, row.tuple_replacing(self.dataset, created.get(&row.id).copied().flatten()))
+        });
+        self.write(scope, tuples).await?;
+        self.expects_new_rows = outcomes.iter().all(|outcome| *outcome == Outcome::Inserted);
+        Ok(outcomes)
+    }
+
+    async fn find_leaves(&mut self, scope: &Scope<'_>) -> Result<(), Error> {
+        if self.leaf.is_none() {
+            let sql = include_str!("../queries/promotion/leaf_of_tenant.sql");
+            let row = scope.query_opt("promotion/leaf_of_tenant", sql, &[(&scope.tenant(), Type::UUID)]).await?;
+            self.leaf = Some(row.ok_or(Error::Corrupt("no partition takes the tenant"))?.get(0));
+            if self.dataset.month.is_some() {
+                let rows =
+                    scope.query("promotion/months", include_str!("../queries/promotion/months.sql"), &[]).await?;
+                self.months = rows.iter().map(|row| row.get(0)).collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made meanwhile.
+    pub fn forget_leaves(&mut self) {
+        self.leaf = None;
+    }
+
+    fn hash_leaf(&self, table: &str) -> String {
+        format!("{table}_p{}", self.leaf.unwrap_or_default())
+    }
+
+    fn month_leaf(&self, month: i64) -> String {
+        let leaf = intake_domain::dataset::month_suffix(month).map(|suffix| format!("{}_{suffix}", self.dataset.name));
+        leaf.filter(|leaf| self.months.contains(leaf)).unwrap_or_else(|| format!("{}_default", self.dataset.name))
+    }
+
+    /// Writes rows none of whose keys is taken.
+    async fn write<'r>(
+        &self,
+        scope: &mut Scope<'_>,
+        rows: impl Iterator<Item = (&'r StagedRow, Bytes)>,
+    ) -> Result<(), Error> {
+        let name = self.dataset.name;
+        if self.dataset.month.is_none() {
+            let mut rows = rows.map(|(_, tuple)| tuple).peekable();
+            return match rows.peek() {
+                Some(_) => scope.copy(&self.hash_leaf(name), rows).await,
+                None => Ok(()),
+            };
+        }
+        let mut keys = Vec::new();
+        let mut by_leaf = BTreeMap::<String, Vec<Bytes>>::new();
+        for (row, tuple) in rows {
+            let mut key = Vec::with_capacity(160);
+            copy::begin_row(&mut key, 5);
+            copy::uuid(&mut key, scope.tenant());
+            copy::text(&mut key, row.natural_key().unwrap_or_default());
+            copy::uuid(&mut key, row.id);
+            copy::timestamp(&mut key, row.month);
+            copy::hash(&mut key, &row.hash);
+            keys.push(Bytes::from(key));
+            by_leaf.entry(self.month_leaf(row.month)).or_default().push(tuple);
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        scope.copy(&self.hash_leaf(KEYS_OF_ORDERS), keys.into_iter()).await?;
+        for (leaf, tuples) in by_leaf {
+            scope.copy(&leaf, tuples.into_iter()).await?;
+        }
+        Ok(())
+    }
+
+    /// Every stored row that shares an id or a natural key with one of `rows`.
+    async fn look_up(&self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<HashMap<Uuid, Stored>, Error> {
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let tenant = scope.tenant();
+        let sql = statement(self.dataset, include_str!("../queries/promotion/known_by_id.sql"));
+        let mut found =
+            scope.query("promotion/known_by_id", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?;
+        if self.dataset.natural_key.is_some() {
+            let naturals: Vec<_> = rows.iter().filter_map(StagedRow::natural_key).collect();
+            let sql = statement(self.dataset, include_str!("../queries/promotion/known_by_natural_key.sql"));
+            found.extend(
+                scope
+                    .query(
+                        "promotion/known_by_natural_key",
+                        &sql,
+                        &[(&tenant, Type::UUID), (&naturals, Type::TEXT_ARRAY)],
+                    )
+                    .await?,
+            );
+        }
+        let mut stored = HashMap::with_capacity(found.len());
+        for row in found {
+            let hash: &[u8] = row.get("payload_hash");
+            let hash = RowHash::try_from(hash).map_err(|_| Error::Corrupt("a payload hash of another length"))?;
+            stored.insert(row.get("id"), Stored { natural: row.get("natural_key"), hash, month: row.get("month") });
+        }
+        Ok(stored)
+    }
+
+    /// Removes rows that are about to be replaced and returns when each was created, in microseconds since 1970.
+    async fn remove(
+        &self,
+        scope: &Scope<'_>,
+        ids: &[Uuid],
+        stored: &HashMap<Uuid, Stored>,
+    ) -> Result<HashMap<Uuid, Option<i64>>, Error> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let tenant = scope.tenant();
+        let removed = if self.dataset.month.is_some() {
+            let months: Vec<_> = ids.iter().filter_map(|id| stored.get(id)?.month).collect();
+            let bounds = (months.iter().min(), months.iter().max());
+            let sql = statement(self.dataset, include_str!("../queries/promotion/remove_by_month.sql"));
+            let with: [crate::database::Parameter<'_>; 5] = [
+                (&tenant, Type::UUID),
+                (&ids, Type::UUID_ARRAY),
+                (&months, Type::TIMESTAMPTZ_ARRAY),
+                (&bounds.0, Type::TIMESTAMPTZ),
+                (&bounds.1, Type::TIMESTAMPTZ),
+            ];
+            let removed = scope.query("promotion/remove_by_month", &sql, &with).await?;
+            let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
+            scope.execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?;
+            removed
+        } else {
+            let sql = statement(self.dataset, include_str!("../queries/promotion/remove.sql"));
+            scope.query("promotion/remove", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?
+        };
+        if removed.len() != ids.len() {
+            return Err(Error::Corrupt("a key without its row"));
+        }
+        Ok(removed
+            .iter()
+            .map(|row| (row.get("id"), row.get::<_, Option<SystemTime>>("created_at").map(micros)))
+            .collect())
+    }
+}
+
+/// Where the keys of orders are claimed, since partitions by month cannot keep them unique.
+const KEYS_OF_ORDERS: &str = "order_keys";
+
+/// A statement of `queries/promotion` with the names of a dataset put in; they come from the code, never from a request.
+fn statement(dataset: &Dataset, template: &str) -> String {
+    let month = dataset.month.map(|at| dataset.fields[at].name);
+    template
+        .replace("{table}", dataset.name)
+        .replace("{keys}", if month.is_some() { KEYS_OF_ORDERS } else { dataset.name })
+        .replace("{id}", dataset.id_field().name)
+        .replace("{natural_key}", dataset.natural_field().map_or("null::text", |field| field.name))
+        .replace("{month}", month.unwrap_or("null::timestamptz"))
+        .replace("{created_at}", if dataset.created_at { "created_at" } else { "null::timestamptz" })
+}
+
+fn micros(at: SystemTime) -> i64 {
+    let whole = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|before| -whole(before.duration()), whole)
+}

@@ -1,0 +1,252 @@
+//! The staging store's object: the valid rows of one chunk, ready for COPY, each with what decides about it.
+//!
+//! Layout, integers big-endian: magic, the tenant, then for each row its [`RowHash`], month instant, place in the file,
+//! natural key and COPY tuple, and at the end the number of rows, so that a truncated object is noticed.
+
+use crate::{Error, copy};
+use bytes::{Buf, Bytes};
+use intake_domain::Dataset;
+use intake_domain::promotion::{Keys, RowHash};
+use intake_domain::row::Row;
+use intake_domain::value::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+const MAGIC: &[u8; 8] = b"intake\0\x01";
+const NO_NATURAL_KEY: u16 = u16::MAX;
+
+/// Where a row stands in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// 0-based line within the chunk.
+    pub line: u32,
+    /// Bytes from the start of the file to the line.
+    pub offset: u64,
+    /// Bytes of the line without its end.
+    pub length: u32,
+}
+
+/// Writes a staged object, row by row.
+pub struct Writer {
+    dataset: &'static Dataset,
+    tenant: Uuid,
+    received_at: i64,
+    rows: u32,
+    object: Vec<u8>,
+    tuple: Vec<u8>,
+}
+
+impl Writer {
+    /// An object without rows. `received_at`, in microseconds since 1970, stands in for a `created_at` that a row does not
+    /// give; it must be the same whenever the chunk is loaded again.
+    #[must_use]
+    pub fn new(dataset: &'static Dataset, tenant: Uuid, received_at: i64, capacity: usize) -> Self {
+        let mut object = Vec::with_capacity(capacity);
+        object.extend_from_slice(MAGIC);
+        object.extend_from_slice(tenant.as_bytes());
+        Self { dataset, tenant, received_at, rows: 0, object, tuple: Vec::new() }
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, row: &Row<'_>, place: Place) {
+        let dataset = self.dataset;
+        self.tuple.clear();
+        copy::begin_row(&mut self.tuple, columns(dataset));
+        copy::uuid(&mut self.tuple, self.tenant);
+        for value in &row.values {
+            copy::value(&mut self.tuple, value);
+        }
+        // the time of an upload says nothing about the row: only a time that the row states makes it differ
+        let mut digest = Sha256::new_with_prefix(&self.tuple[TENANT_END..]);
+        if let Some(created_at) = row.created_at {
+            digest.update(created_at.to_be_bytes());
+        }
+        let mut hash = RowHash::default();
+        hash.copy_from_slice(&digest.finalize()[..16]);
+        if dataset.created_at {
+            copy::timestamp(&mut self.tuple, row.created_at.unwrap_or(self.received_at));
+        }
+        if dataset.month.is_none() {
+            copy::hash(&mut self.tuple, &hash);
+        }
+        let month = match dataset.month.map(|at| &row.values[at]) {
+            Some(Value::Micros(micros)) => *micros,
+            _ => 0,
+        };
+        self.object.extend_from_slice(&hash);
+        self.object.extend_from_slice(row.id(dataset).as_bytes());
+        self.object.extend_from_slice(&month.to_be_bytes());
+        self.object.push(u8::from(row.created_at.is_some()));
+        self.object.extend_from_slice(&place.line.to_be_bytes());
+        self.object.extend_from_slice(&place.offset.to_be_bytes());
+        self.object.extend_from_slice(&place.length.to_be_bytes());
+        let natural = row.natural_key(dataset);
+        let length = natural.map_or(NO_NATURAL_KEY, |key| key.len() as u16);
+        self.object.extend_from_slice(&length.to_be_bytes());
+        self.object.extend_from_slice(natural.unwrap_or_default().as_bytes());
+        self.object.extend_from_slice(&(self.tuple.len() as u32).to_be_bytes());
+        self.object.extend_from_slice(&self.tuple);
+        self.rows += 1;
+    }
+
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The finished object.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        self.object.extend_from_slice(&self.rows.to_be_bytes());
+        self.object.into()
+    }
+}
+
+/// The column count, the tenant's length and the tenant: with these every tuple begins.
+const TENANT_END: usize = 2 + 4 + 16;
+
+fn columns(dataset: &Dataset) -> usize {
+    1 + dataset.fields.len() + usize::from(dataset.created_at) + usize::from(dataset.month.is_none())
+}
+
+/// A row of a staged object.
+#[derive(Clone, Debug)]
+pub struct StagedRow {
+    /// What identifies it.
+    pub id: Uuid,
+    natural: Option<Bytes>,
+    /// What tells whether it differs.
+    pub hash: RowHash,
+    /// The instant whose month is its partition's, in microseconds since 1970; 0 where partitions go by tenant.
+    pub month: i64,
+    /// Where it stands in its file.
+    pub place: Place,
+    states_created_at: bool,
+    tuple: Bytes,
+}
+
+impl StagedRow {
+    /// What decides about it.
+    #[must_use]
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { id: self.id, natural: self.natural_key(), hash: self.hash }
+    }
+
+    /// Its natural key.
+    #[must_use]
+    pub fn natural_key(&self) -> Option<&str> {
+        self.natural.as_deref().and_then(|key| str::from_utf8(key).ok())
+    }
+
+    /// Its COPY tuple.
+    #[must_use]
+    pub fn tuple(&self) -> Bytes {
+        self.tuple.clone()
+    }
+
+    /// Its COPY tuple where it replaces a row of this `created_at`, which it keeps unless it states its own.
+    #[must_use]
+    pub fn tuple_replacing(&self, dataset: &Dataset, created_at: Option<i64>) -> Bytes {
+        match created_at.filter(|_| dataset.created_at && !self.states_created_at) {
+            None => self.tuple(),
+            Some(micros) => {
+                let mut tuple = self.tuple.to_vec();
+                // `created_at` is the last column but for the hash with its length
+                let end = tuple.len() - if dataset.month.is_none() { 4 + 16 } else { 0 };
+                tuple[end - 8..end].copy_from_slice(&copy::timestamp_bytes(micros));
+                tuple.into()
+            }
+        }
+    }
+}
+
+/// Reads a staged object.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is not one, is cut off, or holds a row of another tenant than `tenant`.
+pub fn read(mut object: Bytes, tenant: Uuid) -> Result<Vec<StagedRow>, Error> {
+    let corrupt = Error::Corrupt("a staged object is cut off");
+    if object.len() < MAGIC.len() + 16 + 4 || &object[..MAGIC.len()] != MAGIC {
+        return Err(Error::Corrupt("a staged object of an unknown form"));
+    }
+    object.advance(MAGIC.len());
+    if object.split_to(16) != tenant.as_bytes()[..] {
+        return Err(Error::Corrupt("a staged object of another tenant"));
+    }
+    let mut rows = Vec::new();
+    while object.remaining() > 4 {
+        let row = read_row(&mut object).ok_or(Error::Corrupt("a staged object is cut off"))?;
+        if row.tuple.get(TENANT_END - 16..TENANT_END) != Some(tenant.as_bytes()) {
+            return Err(Error::Corrupt("a staged row of another tenant"));
+        }
+        rows.push(row);
+    }
+    let count = object.try_get_u32().map_err(|_| corrupt)?;
+    if usize::try_from(count) == Ok(rows.len()) { Ok(rows) } else { Err(Error::Corrupt("a staged object is cut off")) }
+}
+
+fn read_row(object: &mut Bytes) -> Option<StagedRow> {
+    let take = |object: &mut Bytes, length: usize| (object.len() >= length).then(|| object.split_to(length));
+    let hash = <RowHash>::try_from(&take(object, 16)?[..]).ok()?;
+    let id = Uuid::from_slice(&take(object, 16)?).ok()?;
+    let month = object.try_get_i64().ok()?;
+    let states_created_at = object.try_get_u8().ok()? == 1;
+    let line = object.try_get_u32().ok()?;
+    let offset = object.try_get_u64().ok()?;
+    let length = object.try_get_u32().ok()?;
+    let natural = match object.try_get_u16().ok()? {
+        NO_NATURAL_KEY => None,
+        length => Some(take(object, usize::from(length))?),
+    };
+    let tuple_length = object.try_get_u32().ok()?;
+    let tuple = take(object, usize::try_from(tuple_length).ok()?)?;
+    Some(StagedRow { id, natural, hash, month, place: Place { line, offset, length }, states_created_at, tuple })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use intake_domain::{dataset, row};
+
+    fn staged(tenant: Uuid) -> Bytes {
+        let customers = dataset::by_name("customers").expect("customers");
+        let mut writer = Writer::new(customers, tenant, 0, 0);
+        for (id, created) in [(1, ""), (2, r#","created_at":"2026-01-01T00:00:00""#)] {
+            let id = Uuid::from_u128(id);
+            let line = format!(r#"{{"customer_id":"{id}","name":"A","email":"{id}@x"{created}}}"#);
+            let place = Place { line: 3, offset: 5, length: 7 };
+            writer.push(&row::parse(customers, tenant, line.as_bytes()).expect("a row"), place);
+        }
+        writer.finish()
+    }
+
+    #[test]
+    fn rows_read_back() {
+        let tenant = Uuid::from_u128(9);
+        let rows = read(staged(tenant), tenant).expect("rows");
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].keys().natural, Some("00000000-0000-0000-0000-000000000001@x"));
+        assert_eq!(rows[1].place, Place { line: 3, offset: 5, length: 7 });
+    }
+
+    #[test]
+    fn a_cut_or_foreign_object_is_refused() {
+        let tenant = Uuid::from_u128(9);
+        let whole = staged(tenant);
+        for length in 0..whole.len() {
+            assert!(read(whole.slice(..length), tenant).is_err(), "cut at {length}");
+        }
+        assert!(read(whole, Uuid::from_u128(8)).is_err());
+    }
+
+    #[test]
+    fn a_replaced_row_keeps_its_creation_unless_it_states_one() {
+        let tenant = Uuid::from_u128(9);
+        let customers = dataset::by_name("customers").expect("customers");
+        let rows = read(staged(tenant), tenant).expect("rows");
+        assert_ne!(rows[0].tuple_replacing(customers, Some(77)), rows[0].tuple());
+        assert_eq!(rows[0].tuple_replacing(customers, Some(0)), rows[0].tuple());
+        assert_eq!(rows[1].tuple_replacing(customers, Some(77)), rows[1].tuple());
+    }
+}
