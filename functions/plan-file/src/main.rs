@@ -1,2 +1,29 @@
-//! .
-fn main(){}
+//! `plan-file`: an uploaded object becomes chunks to load. See README.md.
+
+mod plan;
+
+use intake_aws::{Objects, Queue};
+use intake_lambda::config::Environment;
+use intake_lambda::{batch, telemetry};
+use intake_postgres::Database;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::start();
+    let mut environment = Environment::default();
+    let database_url = environment.text("DATABASE_URL");
+    let bucket = environment.text("UPLOAD_BUCKET");
+    let chunk_queue = environment.text("CHUNK_QUEUE_URL");
+    let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
+    let chunk_bytes = environment.number("CHUNK_BYTES");
+    environment.finish()?;
+    let aws = intake_aws::load().await;
+    let planner = plan::Planner {
+        database: Database::new(&database_url, "plan-file")?,
+        objects: Objects::new(&aws, bucket),
+        chunks: Queue::new(&aws, chunk_queue),
+        promotions: Queue::new(&aws, promotion_queue),
+        chunk_bytes,
+    };
+    batch::run(async |body, _| planner.handle(&body).await).await
+}

@@ -1,1 +1,15 @@
-//! .
+//! AWS as Intake uses it: the bucket, the queues with their messages, and the idempotency records.
+//!
+//! It must not know SQL, HTTP routes or what a row is.
+
+mod config;
+mod error;
+pub mod idempotency;
+pub mod messages;
+mod objects;
+mod queue;
+
+pub use config::load;
+pub use error::Error;
+pub use objects::{Head, Objects, Part, Presigned, URL_LIFETIME};
+pub use queue::Queue;

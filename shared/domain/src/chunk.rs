@@ -74,12 +74,6 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether there is nothing on it but white space: such a line is no row.
-    #[must_use]
-    pub fn is_blank(&self) -> bool {
-        self.bytes.iter().all(u8::is_ascii_whitespace)
-    }
-
     /// Whether it is over [`MAX_LINE_BYTES`].
     #[must_use]
     pub fn is_too_long(&self) -> bool {

@@ -1,1 +1,15 @@
-//! .
+//! The edge of every function: configuration, telemetry, batches of messages, and for the HTTP functions authentication,
+//! idempotency and problems.
+//!
+//! It must not know SQL or what a row is.
+
+pub mod auth;
+pub mod batch;
+pub mod config;
+pub mod http;
+pub mod idempotent;
+pub mod problem;
+pub mod telemetry;
+pub mod time;
+
+pub use problem::Problem;

@@ -48,6 +48,12 @@ impl Error {
         }
     }
 
+    /// PostgreSQL's five-character code for what happened.
+    #[must_use]
+    pub fn sql_state_code(&self) -> Option<&str> {
+        self.sql_state().map(SqlState::code)
+    }
+
     /// Whether a row breaks a unique key.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {

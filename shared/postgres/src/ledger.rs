@@ -158,7 +158,7 @@ pub struct Reject {
 }
 
 /// What a validated chunk holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ChunkCounts {
     /// All its lines, blank ones included.
     pub lines: u32,
@@ -380,29 +380,26 @@ pub async fn chunk(scope: &Scope<'_>, file: Uuid, index: i32) -> Result<Option<(
     .transpose()
 }
 
-/// Marks a chunk staged and keeps its rejects. Running it again changes nothing.
-pub async fn stage(
-    scope: &Scope<'_>,
-    file: Uuid,
-    index: i32,
-    counts: ChunkCounts,
-    rejects: &[Reject],
-) -> Result<(), Error> {
-    let tenant = scope.tenant();
+/// Takes a planned chunk for this transaction; `false` when it is no longer planned. Waits for whoever holds it.
+pub async fn lock_planned_chunk(scope: &Scope<'_>, file: Uuid, index: i32) -> Result<bool, Error> {
+    let (name, sql) = sql!("lock_planned_chunk");
+    let with = [(&scope.tenant() as _, Type::UUID), (&file as _, Type::UUID), (&index as _, Type::INT4)];
+    Ok(scope.query_opt(name, sql, &with).await?.is_some())
+}
+
+/// Marks a planned chunk staged.
+pub async fn stage(scope: &Scope<'_>, file: Uuid, index: i32, counts: ChunkCounts) -> Result<(), Error> {
     let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-    let (lines, accepted, rejected) = (number(counts.lines), number(counts.accepted), number(counts.rejected));
     let (name, sql) = sql!("stage_chunk");
-    let with: [crate::database::Parameter<'_>; 6] = [
-        (&tenant, Type::UUID),
-        (&file, Type::UUID),
-        (&index, Type::INT4),
-        (&lines, Type::INT4),
-        (&accepted, Type::INT4),
-        (&rejected, Type::INT4),
+    let with = [
+        (&scope.tenant() as _, Type::UUID),
+        (&file as _, Type::UUID),
+        (&index as _, Type::INT4),
+        (&number(counts.lines) as _, Type::INT4),
+        (&number(counts.accepted) as _, Type::INT4),
+        (&number(counts.rejected) as _, Type::INT4),
     ];
-    if scope.execute(name, sql, &with).await? == 1 {
-        insert_rejects(scope, file, index, rejects).await?;
-    }
+    scope.execute(name, sql, &with).await?;
     Ok(())
 }
 
@@ -441,11 +438,12 @@ pub async fn finish_staging(scope: &Scope<'_>, file: Uuid) -> Result<(), Error> 
     Ok(())
 }
 
-/// The file that may be promoted now: the first of its session that has not ended, if it is staged.
-pub async fn next_promotion(scope: &Scope<'_>, session: Uuid) -> Result<Option<Uuid>, Error> {
-    let (name, sql) = sql!("next_promotion");
-    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&session, Type::UUID)]).await?;
-    Ok(row.filter(|row| row.get::<_, &str>("state") == FileState::Promoting.as_str()).map(|row| row.get("file_id")))
+/// The file that may be promoted now: the first of its session that has not ended, if it is staged. A dry run waits until
+/// all are, because it promotes them together to undo them together.
+pub async fn next_promotion(scope: &Scope<'_>, session: Uuid, dry_run: bool) -> Result<Option<Uuid>, Error> {
+    let open = open_files(scope, session).await?;
+    let waits = open.iter().take(if dry_run { open.len() } else { 1 }).any(|(_, _, s)| *s != FileState::Promoting);
+    Ok(open.first().filter(|_| !waits).map(|(file, _, _)| *file))
 }
 
 /// The files of a session that have not ended, in their turn.

@@ -1,0 +1,46 @@
+//! The environment, read once at start.
+
+/// Reads variables and gathers what is wrong with them, so that one start names everything that is missing.
+#[derive(Default)]
+pub struct Environment {
+    wrong: Vec<String>,
+}
+
+/// Variables that are missing or unreadable.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment is incomplete: {}", .0.join(", "))]
+pub struct Incomplete(Vec<String>);
+
+impl Environment {
+    /// A required text.
+    pub fn text(&mut self, name: &str) -> String {
+        match std::env::var(name) {
+            Ok(value) if !value.is_empty() => value,
+            _ => {
+                self.wrong.push(format!("{name} is not set"));
+                String::new()
+            }
+        }
+    }
+
+    /// A required whole number of at least 1.
+    pub fn number(&mut self, name: &str) -> u64 {
+        let value = self.text(name);
+        match value.parse() {
+            Ok(number) if number >= 1 => number,
+            _ if value.is_empty() => 1,
+            _ => {
+                self.wrong.push(format!("{name} must be a whole number of at least 1"));
+                1
+            }
+        }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`Incomplete`] when anything was missing.
+    pub fn finish(self) -> Result<(), Incomplete> {
+        if self.wrong.is_empty() { Ok(()) } else { Err(Incomplete(self.wrong)) }
+    }
+}

@@ -1,0 +1,15 @@
+//! Times as clients see them.
+
+use std::time::SystemTime;
+
+/// RFC 3339 in UTC, to the millisecond.
+#[must_use]
+pub fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn epoch_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
