@@ -1,0 +1,14 @@
+//! The subcommands, one a file: `Args`, and `run`, which answers how it ended.
+
+pub mod demo;
+pub mod doctor;
+pub mod down;
+pub mod generate;
+pub mod ingest;
+pub mod logs;
+pub mod migrate;
+pub mod rejects;
+pub mod session;
+pub mod status;
+pub mod tenants;
+pub mod up;
