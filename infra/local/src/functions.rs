@@ -18,9 +18,11 @@ struct Message {
 }
 
 /// Builds every package under `functions/` and returns the folder of the binaries.
+///
+/// The whole workspace is named, and not the functions, so that dependencies get the same features as under `cargo test`
+/// and are compiled once. The operator's command is left out: it may be what is running.
 pub(crate) async fn build(say: Say<'_>) -> Result<PathBuf> {
-    let packages = packages(&workspace().join("functions"))?;
-    say(&format!("building {} functions", packages.len()));
+    say("building the functions");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
     // What an outer cargo says about the package it runs is not meant for the one we start, and would rebuild things.
@@ -32,8 +34,7 @@ pub(crate) async fn build(say: Say<'_>) -> Result<PathBuf> {
     }
     let mut child = command
         .current_dir(workspace())
-        .args(["build", "--message-format", "json-render-diagnostics"])
-        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["build", "--workspace", "--exclude", "intake", "--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -67,15 +68,4 @@ async fn relay(stderr: impl tokio::io::AsyncRead + Unpin, say: Say<'_>) -> Strin
         kept.push(line);
     }
     kept.split_off(kept.len().saturating_sub(60)).join("\n")
-}
-
-fn packages(folder: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("no functions in {}", folder.display()))?;
-    let mut packages: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.path().join("Cargo.toml").is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    packages.sort();
-    Ok(packages)
 }

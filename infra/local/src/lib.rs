@@ -42,22 +42,25 @@ pub struct Settings {
     pub chunk_bytes: Option<u64>,
     /// Bytes of one part of a multipart upload.
     pub part_bytes: Option<u64>,
+    /// The Python environment, which several state folders may share; `None` for one in the state folder.
+    pub tools_dir: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Reads `INTAKE_STATE_DIR` (`.intake` in the workspace), `INTAKE_API_PORT` (8000), `INTAKE_CHUNK_BYTES` and
-    /// `INTAKE_PART_BYTES`.
+    /// Reads `INTAKE_STATE_DIR` (`.intake` in the workspace), `INTAKE_API_PORT` (8000), `INTAKE_CHUNK_BYTES`,
+    /// `INTAKE_PART_BYTES` and `INTAKE_TOOLS_DIR`.
     pub fn from_env() -> Result<Self> {
         fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
             let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) else { return Ok(None) };
             text.parse().map(Some).ok().with_context(|| format!("{name} is not a number in range: {text}"))
         }
-        let state_dir = std::env::var_os("INTAKE_STATE_DIR").filter(|dir| !dir.is_empty());
+        let folder = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         Ok(Self {
-            state_dir: state_dir.map_or_else(|| workspace().join(".intake"), PathBuf::from),
+            state_dir: folder("INTAKE_STATE_DIR").unwrap_or_else(|| workspace().join(".intake")),
             api_port: number("INTAKE_API_PORT")?.unwrap_or(8000),
             chunk_bytes: number("INTAKE_CHUNK_BYTES")?,
             part_bytes: number("INTAKE_PART_BYTES")?,
+            tools_dir: folder("INTAKE_TOOLS_DIR"),
         })
     }
 }
@@ -103,7 +106,7 @@ impl Stack {
         clean_up(&state, say).await?;
         let listener = front::bind(settings.api_port).await?;
 
-        let tools = tools::install(&state, say).await?;
+        let tools = tools::install(&state, settings.tools_dir.as_deref(), say).await?;
         let binaries = functions::build(say).await?;
         let ports = state.ports()?;
         let postgres = postgres::Server::start(&state, &tools, ports.postgres, say).await?;
@@ -176,6 +179,9 @@ pub async fn start_detached(settings: &Settings, exe: &Path, say: Say<'_>) -> Re
         if let Some(value) = value {
             command.env(name, value.to_string());
         }
+    }
+    if let Some(tools_dir) = &settings.tools_dir {
+        command.env("INTAKE_TOOLS_DIR", tools_dir);
     }
     let mut supervisor = command
         .process_group(0)

@@ -35,10 +35,9 @@ impl Tools {
     }
 }
 
-/// The environment of `INTAKE_TOOLS_DIR`, or of the state folder, installed unless it is complete.
-pub(crate) async fn install(state: &State, say: Say<'_>) -> Result<Tools> {
-    let named = std::env::var_os("INTAKE_TOOLS_DIR").filter(|dir| !dir.is_empty());
-    let root = named.map_or_else(|| state.join("tools"), PathBuf::from);
+/// The environment in `folder`, or else in the state folder, installed unless it is complete.
+pub(crate) async fn install(state: &State, folder: Option<&Path>, say: Say<'_>) -> Result<Tools> {
+    let root = folder.map_or_else(|| state.join("tools"), Path::to_owned);
     if let Some(parent) = root.parent() {
         std::fs::create_dir_all(parent)?;
     }
