@@ -1,23 +1,24 @@
 //! One chunk: read, validate, stage.
 
 use bytes::{Bytes, BytesMut};
-use intake_aws::messages::{LoadChunk, PromoteFile};
+use intake_aws::messages::LoadChunk;
 use intake_aws::{Error as AwsError, Objects, Queue};
 use intake_domain::chunk::{self, ChunkRange, Line, MAX_LINE_BYTES, Owned};
-use intake_domain::object_key::FileKey;
 use intake_domain::reject::{Code, RowError};
 use intake_domain::row;
-use intake_lambda::batch::{Delivery, Retry};
+use intake_lambda::batch::Retry;
+use intake_lambda::turn::{Wake, wake};
 use intake_postgres::ledger::{self, ChunkCounts, File, Reject};
 use intake_postgres::staged::{Place, Writer};
-use intake_postgres::{Database, retry};
+use intake_postgres::{Database, Scope};
+use serde_json::value::RawValue;
 use std::time::SystemTime;
 
 /// How much is read at once past a chunk's end to find the end of its last line.
 const READ_ON_BYTES: u64 = 64 << 10;
 
-/// How much of a line that is too long is kept as its record.
-const KEPT_OF_LONG_LINE: usize = 4 << 10;
+/// How much of a line that is no JSON object is kept as its record.
+const KEPT_OF_NO_OBJECT: usize = 64 << 10;
 
 /// How many rejects are kept in memory before they are written.
 const REJECTS_AT_ONCE: usize = 1_000;
@@ -33,18 +34,18 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// Handles one message. Run again it stages nothing twice, and sends again what may not have been sent.
-    pub(crate) async fn handle(&self, body: &str, delivery: Delivery) -> Result<(), Retry> {
-        let Ok(message) = serde_json::from_str::<LoadChunk>(body) else {
-            tracing::error!("message names no chunk, dropped");
-            return Ok(());
-        };
-        match self.load(message).await {
-            Err(error) if delivery.is_last => {
-                tracing::error!(error = intake_lambda::batch::describe(&*error), "chunk given up");
-                let detail = "a chunk could not be loaded in five tries";
-                self.give_up(message, "LOADING_FAILED", detail).await
-            }
-            done => done,
+    pub(crate) async fn handle(&self, body: &str) -> Result<(), Retry> {
+        match read_message(body) {
+            Some(message) => self.load(message).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the file of a chunk that could not be loaded.
+    pub(crate) async fn give_up_message(&self, body: &str) -> Result<(), Retry> {
+        match read_message(body) {
+            Some(message) => self.give_up(message, "LOADING_FAILED", "a chunk could not be loaded in five tries").await,
+            None => Ok(()),
         }
     }
 
@@ -52,7 +53,9 @@ impl Loader {
         tenant_id = %message.tenant_id, file_id = %message.file_id, chunk_index = message.chunk_index,
     ))]
     async fn load(&self, message: LoadChunk) -> Result<(), Retry> {
-        let Some((file, range, is_planned)) = retry("chunk", || self.look_up(message)).await? else {
+        let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        let look_up = async |scope: &mut Scope<'_>| ledger::chunk(scope, file_id, chunk_index).await;
+        let Some((file, range, is_planned)) = self.database.run("chunk", tenant_id, look_up).await? else {
             tracing::error!("message names a chunk that is not in the ledger, dropped");
             return Ok(());
         };
@@ -68,14 +71,10 @@ impl Loader {
             let staged = self.stage(message, &file, &lines, base).await?;
             tracing::info!(accepted = staged.accepted, rejected = staged.rejected, "chunk staged");
         }
-        self.go_on(file.key, file.dry_run).await
-    }
-
-    async fn look_up(&self, message: LoadChunk) -> Result<Option<(File, ChunkRange, bool)>, intake_postgres::Error> {
-        let scope = self.database.begin(message.tenant_id).await?;
-        let found = ledger::chunk(&scope, message.file_id, message.chunk_index).await?;
-        scope.commit().await?;
-        Ok(found)
+        // a transaction of its own: of two last chunks staged at the same time, neither would see the other
+        let finish = async |scope: &mut Scope<'_>| ledger::finish_staging(scope, file_id).await;
+        self.database.run("finish_staging", tenant_id, finish).await?;
+        Ok(wake(&self.database, &self.promotions, &file, Wake::Itself).await?)
     }
 
     /// The lines that the chunk owns, and where they begin in the file.
@@ -102,7 +101,7 @@ impl Loader {
     /// Validates the lines, and commits the rejects together with the chunk's new state, after its object is written.
     async fn stage(&self, message: LoadChunk, file: &File, lines: &[u8], base: u64) -> Result<ChunkCounts, Retry> {
         let LoadChunk { file_id, chunk_index, .. } = message;
-        let scope = self.database.begin(message.tenant_id).await?;
+        let scope: Scope<'_> = self.database.begin(message.tenant_id).await?;
         let mut validation = Validation::new(file, lines, base);
         if ledger::lock_planned_chunk(&scope, file_id, chunk_index).await? {
             // in batches, because a chunk may be nothing but rejects
@@ -116,38 +115,31 @@ impl Loader {
         Ok(validation.counts)
     }
 
-    /// Lets the file go on when this was its last chunk. It is a transaction of its own: of two last chunks staged at the
-    /// same time, neither would see the other.
-    async fn go_on(&self, key: FileKey, dry_run: bool) -> Result<(), Retry> {
-        let next = retry("go_on", || async {
-            let scope = self.database.begin(key.tenant_id).await?;
-            ledger::finish_staging(&scope, key.file_id).await?;
-            let next = ledger::next_promotion(&scope, key.session_id, dry_run).await?;
-            scope.commit().await?;
-            Ok(next)
-        })
-        .await?;
-        let message = next.map(|file_id| PromoteFile { tenant_id: key.tenant_id, file_id });
-        self.promotions.send_all(message.as_slice()).await?;
-        Ok(())
-    }
-
-    /// Ends the file with its chunk, and lets the rest of the session go on.
+    /// Ends the file with its chunk, unless another delivery staged it, and lets the rest of the session go on.
     async fn give_up(&self, message: LoadChunk, code: &str, detail: &str) -> Result<(), Retry> {
-        let file = retry("give_up", || async {
-            let scope = self.database.begin(message.tenant_id).await?;
-            ledger::fail_chunk(&scope, message.file_id, message.chunk_index, code).await?;
-            ledger::fail_file(&scope, message.file_id, code, detail).await?;
-            let file = ledger::file(&scope, message.file_id).await?;
-            scope.commit().await?;
-            Ok(file)
-        })
-        .await?;
-        match file {
-            Some(file) => self.go_on(file.key, file.dry_run).await,
+        let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        let fail = async |scope: &mut Scope<'_>| {
+            if ledger::fail_chunk(scope, file_id, chunk_index, "planned", code).await? {
+                ledger::fail_file(scope, file_id, code, detail).await?;
+            }
+            ledger::file(scope, file_id).await
+        };
+        match self.database.run("give_up", tenant_id, fail).await? {
+            Some(file) if file.state.is_terminal() => {
+                Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?)
+            }
+            Some(file) => Ok(wake(&self.database, &self.promotions, &file, Wake::Itself).await?),
             None => Ok(()),
         }
     }
+}
+
+fn read_message(body: &str) -> Option<LoadChunk> {
+    let message = serde_json::from_str(body).ok();
+    if message.is_none() {
+        tracing::error!("message names no chunk, dropped");
+    }
+    message
 }
 
 /// Goes through the lines of a chunk: rows into the staged object, the rest out as rejects.
@@ -199,7 +191,10 @@ impl<'a> Validation<'a> {
                 }
             };
             self.counts.rejected += 1;
-            let kept = if line.is_too_long() { &bytes[..KEPT_OF_LONG_LINE] } else { bytes };
+            // an object stands in the answer as it is; anything else as a string, which escapes may make six times as long
+            let is_object = !line.is_too_long()
+                && serde_json::from_slice::<&RawValue>(bytes).is_ok_and(|raw| raw.get().starts_with('{'));
+            let kept = if is_object { bytes } else { &bytes[..bytes.len().min(KEPT_OF_NO_OBJECT)] };
             rejects.push(Reject {
                 line: line.number,
                 offset,

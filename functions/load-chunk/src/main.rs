@@ -21,5 +21,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         objects: Objects::new(&aws, bucket),
         promotions: Queue::new(&aws, promotion_queue),
     };
-    batch::run(async |body, delivery| loader.handle(&body, delivery).await).await
+    batch::run(async |body, _| loader.handle(body).await, async |body| loader.give_up_message(body).await).await
 }

@@ -15,6 +15,7 @@ async fn main() -> Result<(), Error> {
     let mut environment = Environment::default();
     let owner_database_url = environment.text("OWNER_DATABASE_URL");
     let database_url = environment.text("DATABASE_URL");
+    let upload_queue = environment.text("UPLOAD_QUEUE_URL");
     let chunk_queue = environment.text("CHUNK_QUEUE_URL");
     let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
     environment.finish()?;
@@ -22,6 +23,7 @@ async fn main() -> Result<(), Error> {
     let chores = chores::Chores {
         database: Database::new(&database_url, "maintain")?,
         owner_database_url,
+        uploads: Queue::new(&aws, upload_queue),
         chunks: Queue::new(&aws, chunk_queue),
         promotions: Queue::new(&aws, promotion_queue),
     };

@@ -25,5 +25,6 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         promotions: Queue::new(&aws, promotion_queue),
         chunk_bytes,
     };
-    batch::run(async |body, _| planner.handle(&body).await).await
+    batch::run(async |body, delivery| planner.handle(body, delivery).await, async |body| planner.give_up(body).await)
+        .await
 }

@@ -1,13 +1,14 @@
 //! From an S3 event to the file's chunk plan.
 
-use intake_aws::messages::{LoadChunk, PromoteFile};
+use intake_aws::messages::LoadChunk;
 use intake_aws::{Error as AwsError, Head, Objects, Queue};
 use intake_domain::chunk;
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
-use intake_lambda::batch::Retry;
+use intake_lambda::batch::{Delivery, Retry};
+use intake_lambda::turn::{Wake, wake};
 use intake_postgres::ledger::{self, File};
-use intake_postgres::{Database, retry};
+use intake_postgres::{Database, Scope};
 use serde::Deserialize;
 
 /// How many chunks are read from the ledger at a time to be sent.
@@ -53,49 +54,51 @@ struct Refusal {
 
 impl Planner {
     /// Handles one message. Run again it plans nothing twice, and sends again what may not have been sent.
-    pub(crate) async fn handle(&self, body: &str) -> Result<(), Retry> {
-        let Ok(notification) = serde_json::from_str::<Notification>(body) else {
-            tracing::error!("message is no S3 notification, dropped");
-            return Ok(());
-        };
-        for record in notification.records {
-            match FileKey::parse_encoded(&record.s3.object.key) {
-                Some(key) => self.arrive(key).await?,
-                None => tracing::warn!("object under a key of another form, ignored"),
+    pub(crate) async fn handle(&self, body: &str, delivery: Delivery) -> Result<(), Retry> {
+        for key in keys(body) {
+            self.arrive(key, delivery).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends files that could not be planned.
+    pub(crate) async fn give_up(&self, body: &str) -> Result<(), Retry> {
+        let detail = "the file could not be planned in five tries".to_owned();
+        let refusal = Refusal { code: "PLANNING_FAILED", detail };
+        for key in keys(body) {
+            let look_up = async |scope: &mut Scope<'_>| ledger::file(scope, key.file_id).await;
+            if let Some(file) = self.database.run("file", key.tenant_id, look_up).await? {
+                self.refuse(&file, &refusal).await?;
             }
         }
         Ok(())
     }
 
     #[tracing::instrument(skip_all, fields(tenant_id = %key.tenant_id, session_id = %key.session_id, file_id = %key.file_id))]
-    async fn arrive(&self, key: FileKey) -> Result<(), Retry> {
+    async fn arrive(&self, key: FileKey, delivery: Delivery) -> Result<(), Retry> {
         let Some(head) = self.objects.head(&key.to_string()).await? else {
             tracing::warn!("object is gone, ignored");
             return Ok(());
         };
-        let Some(file) = retry("arrive", || self.note(key, &head)).await? else {
+        let note = async |scope: &mut Scope<'_>| {
+            ledger::arrive(scope, key.file_id, &head.etag).await?;
+            ledger::file(scope, key.file_id).await
+        };
+        let file = self.database.run("arrive", key.tenant_id, note).await?;
+        let Some(file) = file.filter(|file| file.key == key) else {
             tracing::warn!("object belongs to no file in the ledger, ignored");
             return Ok(());
         };
-        if !file.state.is_terminal() {
-            match self.check(&file, &head).await? {
-                Ok(()) => self.plan(&file).await?,
-                Err(refusal) => retry("refuse", || self.refuse(&file, &refusal)).await?,
-            }
+        match file.state {
+            FileState::Uploaded | FileState::Loading => match self.check(&file, &head).await? {
+                Ok(()) => self.plan(&file).await,
+                Err(refusal) => self.refuse(&file, &refusal).await,
+            },
+            // all of it is staged: whatever lies in its place now is not looked at
+            FileState::Promoting => Ok(wake(&self.database, &self.promotions, &file, Wake::Itself).await?),
+            _ if delivery.is_retry => Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?),
+            _ => Ok(()),
         }
-        // a file that ends here, now or in an earlier try, may be what the next one waits for
-        let promotion = retry("next_promotion", || self.next_promotion(&file)).await?;
-        self.promotions.send_all(promotion.as_slice()).await?;
-        Ok(())
-    }
-
-    /// Notes the arrival and returns the file as it is then.
-    async fn note(&self, key: FileKey, head: &Head) -> Result<Option<File>, intake_postgres::Error> {
-        let scope = self.database.begin(key.tenant_id).await?;
-        ledger::arrive(&scope, key.file_id, &head.etag).await?;
-        let file = ledger::file(&scope, key.file_id).await?;
-        scope.commit().await?;
-        Ok(file.filter(|file| file.key == key))
     }
 
     /// Holds the object against what was declared.
@@ -126,52 +129,51 @@ impl Planner {
     }
 
     async fn plan(&self, file: &File) -> Result<(), Retry> {
-        retry("plan", || self.write_plan(file)).await?;
+        let FileKey { tenant_id, file_id, .. } = file.key;
+        let count = chunk::count(file.size_bytes, self.chunk_bytes);
+        let write_plan = async |scope: &mut Scope<'_>| {
+            let chunks = (0..count).map(|index| chunk::range(file.size_bytes, self.chunk_bytes, index));
+            ledger::plan(scope, file_id, chunks).await?;
+            // a file without chunks is loaded already
+            ledger::finish_staging(scope, file_id).await
+        };
+        self.database.run("plan", tenant_id, write_plan).await?;
         let mut after = -1;
         loop {
-            let page = retry("planned_chunks", || self.planned(file, after)).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
+            let read_page = async |scope: &mut Scope<'_>| ledger::planned_chunks(scope, file_id, after, PAGE).await;
+            let page = self.database.run("planned_chunks", tenant_id, read_page).await?;
+            let Some(last) = page.last() else { break };
             after = *last;
-            let FileKey { tenant_id, file_id, .. } = file.key;
             let messages: Vec<_> =
                 page.into_iter().map(|chunk_index| LoadChunk { tenant_id, file_id, chunk_index }).collect();
             self.chunks.send_all(&messages).await?;
         }
+        Ok(wake(&self.database, &self.promotions, file, Wake::Itself).await?)
     }
 
-    async fn write_plan(&self, file: &File) -> Result<(), intake_postgres::Error> {
-        let count = chunk::count(file.size_bytes, self.chunk_bytes);
-        let scope = self.database.begin(file.key.tenant_id).await?;
-        if file.state == FileState::Uploaded {
-            let chunks = (0..count).map(|index| chunk::range(file.size_bytes, self.chunk_bytes, index));
-            ledger::plan(&scope, file.key.file_id, chunks).await?;
-        }
-        // a file without chunks is loaded already
-        ledger::finish_staging(&scope, file.key.file_id).await?;
-        scope.commit().await
-    }
-
-    async fn planned(&self, file: &File, after: i32) -> Result<Vec<i32>, intake_postgres::Error> {
-        let scope = self.database.begin(file.key.tenant_id).await?;
-        let page = ledger::planned_chunks(&scope, file.key.file_id, after, PAGE).await?;
-        scope.commit().await?;
-        Ok(page)
-    }
-
-    async fn refuse(&self, file: &File, refusal: &Refusal) -> Result<(), intake_postgres::Error> {
+    /// Ends the file, and lets the rest of its session go on.
+    async fn refuse(&self, file: &File, refusal: &Refusal) -> Result<(), Retry> {
         tracing::warn!(code = refusal.code, "file refused");
-        let scope = self.database.begin(file.key.tenant_id).await?;
-        ledger::fail_file(&scope, file.key.file_id, refusal.code, &refusal.detail).await?;
-        scope.commit().await
+        let fail = async |scope: &mut Scope<'_>| {
+            ledger::fail_file(scope, file.key.file_id, refusal.code, &refusal.detail).await
+        };
+        self.database.run("fail_file", file.key.tenant_id, fail).await?;
+        Ok(wake(&self.database, &self.promotions, file, Wake::Next).await?)
     }
+}
 
-    async fn next_promotion(&self, file: &File) -> Result<Option<PromoteFile>, intake_postgres::Error> {
-        let FileKey { tenant_id, session_id, .. } = file.key;
-        let scope = self.database.begin(tenant_id).await?;
-        let next = ledger::next_promotion(&scope, session_id, file.dry_run).await?;
-        scope.commit().await?;
-        Ok(next.map(|file_id| PromoteFile { tenant_id, file_id }))
-    }
+/// The files that a notification names; what is no notification, or names no file, is dropped here.
+fn keys(body: &str) -> Vec<FileKey> {
+    let Ok(notification) = serde_json::from_str::<Notification>(body) else {
+        tracing::error!("message is no S3 notification, dropped");
+        return Vec::new();
+    };
+    let keys = notification.records.iter().filter_map(|record| {
+        let key = FileKey::parse_encoded(&record.s3.object.key);
+        if key.is_none() {
+            tracing::warn!("object under a key of another form, ignored");
+        }
+        key
+    });
+    keys.collect()
 }

@@ -21,5 +21,6 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         objects: Objects::new(&aws, bucket),
         promotions: Queue::new(&aws, promotion_queue),
     };
-    batch::run(async |body, delivery| worker.handle(&body, delivery).await).await
+    batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| worker.give_up(body).await)
+        .await
 }

@@ -1,13 +1,6 @@
-//! What a file's name says: `<dataset>_<tenant_id>[_chunk_0000].<format>[.gz|.zst]`.
+//! What a file's name says: `<dataset>_<tenant_id>[_chunk_0000].<format>`.
 
 use crate::dataset::{self, Dataset};
-
-/// The format of a file's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a line.
-    Ndjson,
-}
 
 /// Why a file cannot be taken by its name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,11 +16,11 @@ pub enum NameError {
     UnsupportedFormat,
 }
 
-/// The dataset and format of a file, from its name and, where given, its dataset.
+/// The dataset of a file of NDJSON, from its name and, where given, its dataset.
 ///
 /// # Errors
 /// See [`NameError`].
-pub fn classify(name: &str, dataset: Option<&str>) -> Result<(&'static Dataset, Format), NameError> {
+pub fn classify(name: &str, dataset: Option<&str>) -> Result<&'static Dataset, NameError> {
     let dataset = match dataset {
         Some(given) => dataset::by_name(given).ok_or_else(|| NameError::UnknownDataset(given.to_owned()))?,
         // `order_items` and `orders` share their beginning only up to the underscore that must follow
@@ -40,7 +33,7 @@ pub fn classify(name: &str, dataset: Option<&str>) -> Result<(&'static Dataset, 
     };
     let lower = name.to_ascii_lowercase();
     if lower.ends_with(".ndjson") || lower.ends_with(".jsonl") {
-        Ok((dataset, Format::Ndjson))
+        Ok(dataset)
     } else {
         Err(NameError::UnsupportedFormat)
     }
@@ -51,7 +44,7 @@ mod tests {
     use super::*;
 
     fn name_of(name: &str, dataset: Option<&str>) -> Result<&'static str, NameError> {
-        classify(name, dataset).map(|(dataset, _)| dataset.name)
+        classify(name, dataset).map(|dataset| dataset.name)
     }
 
     #[test]

@@ -10,8 +10,13 @@ pub const MAX_FILE_BYTES: u64 = 100 << 30;
 /// The most files in one session.
 pub const MAX_FILES: usize = 500;
 
-/// The most parts over all files of one session: their URLs must fit into one answer of at most 6 MB.
-pub const MAX_SESSION_PARTS: u64 = 4_000;
+/// The most parts over all files of one session: with temporary credentials a URL has up to 2 KB, and all must fit into
+/// one answer of at most 6 MB.
+pub const MAX_SESSION_PARTS: u64 = 2_000;
+
+/// The largest file whose SHA-256 may be declared, in bytes: 20 GiB. The object is read through once to check it, in one
+/// invocation.
+pub const MAX_HASHED_BYTES: u64 = 20 << 30;
 
 /// The way a file takes into the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

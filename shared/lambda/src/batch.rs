@@ -10,11 +10,18 @@ use tracing::Instrument;
 /// How often a message is delivered before it goes to the dead letters; the template's `maxReceiveCount`.
 pub const MAX_RECEIVES: u32 = 5;
 
+/// Pauses before a failed message is tried again in place, in milliseconds. What was a hiccup is over by then; a message
+/// given back stays hidden for the visibility timeout, which is many minutes.
+const PAUSES_MS: [u64; 3] = [100, 500, 2_000];
+
+/// A try is ended so long before the function would be, to leave time for giving the message back or up.
+const RESERVE: Duration = Duration::from_secs(15);
+
 /// What is known of a delivery besides the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery {
-    /// Whether there is no other delivery after this one.
-    pub is_last: bool,
+    /// Whether the message was delivered or tried before: then its work may be done and what follows not yet sent.
+    pub is_retry: bool,
     /// When the function will be stopped.
     pub deadline: SystemTime,
 }
@@ -22,14 +29,15 @@ pub struct Delivery {
 /// The error of a message that is worth another delivery.
 pub type Retry = Box<dyn Error + Send + Sync>;
 
-/// Runs a function that receives messages. What `handle` returns an error for is delivered again.
+/// Runs a function that receives messages. What `handle` returns an error for is delivered again; after the last delivery
+/// `give_up` records the end where its owner can see it.
 ///
 /// # Errors
 /// When the runtime ends.
-pub async fn run<H, Work>(handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run<H, G>(handle: H, give_up: G) -> Result<(), lambda_runtime::Error>
 where
-    H: Fn(String, Delivery) -> Work,
-    Work: Future<Output = Result<(), Retry>>,
+    H: AsyncFn(&str, Delivery) -> Result<(), Retry>,
+    G: AsyncFn(&str) -> Result<(), Retry>,
 {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = event.context.deadline();
@@ -37,12 +45,16 @@ where
         for message in event.payload.records {
             let message_id = message.message_id.clone().unwrap_or_default();
             let receives = receives(&message);
-            let delivery = Delivery { is_last: receives >= MAX_RECEIVES, deadline };
             let span = tracing::info_span!("message", request_id = event.context.request_id, message_id, receives);
             let body = message.body.unwrap_or_default();
-            let done = persist(&handle, &body, delivery).instrument(span.clone()).await;
-            if let Err(error) = done {
-                span.in_scope(|| tracing::error!(error = describe(&*error), "message failed"));
+            let done = async {
+                let Err(error) = persist(&handle, &body, receives, deadline).await else {
+                    return Ok(());
+                };
+                tracing::error!(error = describe(&*error), "message failed");
+                if receives < MAX_RECEIVES { Err(error) } else { give_up(&body).await }
+            };
+            if done.instrument(span).await.is_err() {
                 response.add_failure(message_id);
             }
         }
@@ -51,32 +63,29 @@ where
     .await
 }
 
-/// Pauses before a failed message is tried again in place, in milliseconds. What was a hiccup is over by then; a delivery
-/// given back stays hidden for the visibility timeout, which is many minutes.
-const PAUSES_MS: [u64; 3] = [100, 500, 2_000];
-
-async fn persist<H, Work>(handle: &H, body: &str, delivery: Delivery) -> Result<(), Retry>
+/// Tries a message until it is handled or time or patience is up.
+async fn persist<H>(handle: &H, body: &str, receives: u32, deadline: SystemTime) -> Result<(), Retry>
 where
-    H: Fn(String, Delivery) -> Work,
-    Work: Future<Output = Result<(), Retry>>,
+    H: AsyncFn(&str, Delivery) -> Result<(), Retry>,
 {
-    for pause in PAUSES_MS.map(Duration::from_millis) {
-        // whoever handles the last delivery gives up for good: that is not for a try that is followed by another
-        let error = match handle(body.to_owned(), Delivery { is_last: false, ..delivery }).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+    let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+    let mut is_retry = receives > 1;
+    loop {
+        let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE);
+        let tried = tokio::time::timeout(left, handle(body, Delivery { is_retry, deadline })).await;
+        let error = match tried {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err("time ran out".into()),
         };
-        if SystemTime::now() + pause + RESERVE > delivery.deadline {
-            return if delivery.is_last { handle(body.to_owned(), delivery).await } else { Err(error) };
-        }
+        let Some(pause) = pauses.next() else {
+            return Err(error);
+        };
         tracing::warn!(error = describe(&*error), pause_ms = pause.as_millis(), "message failed, tried again");
         tokio::time::sleep(pause).await;
+        is_retry = true;
     }
-    handle(body.to_owned(), delivery).await
 }
-
-/// What a try needs at least.
-const RESERVE: Duration = Duration::from_secs(20);
 
 fn receives(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)

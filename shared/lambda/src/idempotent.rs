@@ -16,7 +16,7 @@ const MAX_KEY: usize = 255;
 /// Answers with what `work` does, at most once for the key in `Idempotency-Key`; without a key it simply runs. The scope
 /// of a key is the tenant and the `route` (method and path).
 ///
-/// An answer of 429 or 5xx is never kept, and gives the key back.
+/// Only what succeeded is kept: a request that was refused or failed had no effect, gives its key back, and may be mended.
 pub async fn once<Work>(
     records: &Records,
     tenant: Uuid,

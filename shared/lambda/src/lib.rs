@@ -11,5 +11,6 @@ pub mod idempotent;
 pub mod problem;
 pub mod telemetry;
 pub mod time;
+pub mod turn;
 
 pub use problem::Problem;

@@ -14,6 +14,12 @@ $$;
 
 grant usage on schema public to intake_api, intake_loader;
 
+-- A function that is frozen or killed inside a transaction must not hold its locks until the network notices.
+alter role intake_api set idle_in_transaction_session_timeout = '30s';
+alter role intake_api set lock_timeout = '10s';
+alter role intake_loader set idle_in_transaction_session_timeout = '2min';
+alter role intake_loader set lock_timeout = '10min';
+
 -- Gives a table the one policy that every tenant table has. An empty setting is what a connection keeps after a
 -- transaction that had one, so it must read as no tenant.
 create function isolate_tenants(tenant_table regclass) returns void
@@ -53,16 +59,23 @@ select isolate_tenants('api_keys');
 create policy operator on tenants to current_user using (true) with check (true);
 create policy operator on api_keys to current_user using (true) with check (true);
 
+-- A temporary table must not stand in for a real one in a function that runs as the owner.
+do $$
+begin
+    execute format('revoke temporary on database %I from public', current_database());
+end
+$$;
+
 -- Who holds a key is asked before any tenant is known, so it is asked of the owner; nothing else is revealed. The last
 -- use is noted at most once a minute, to keep authentication free of writes.
 create function authenticate(hash bytea) returns uuid
-language sql volatile security definer set search_path = public as $$
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     with used as (
-        update api_keys set last_used_at = now()
+        update public.api_keys set last_used_at = now()
         where key_hash = hash and revoked_at is null
             and (last_used_at is null or last_used_at < now() - interval '1 minute')
     )
-    select tenant_id from api_keys where key_hash = hash and revoked_at is null
+    select tenant_id from public.api_keys where key_hash = hash and revoked_at is null
 $$;
 revoke execute on function authenticate from public;
 grant execute on function authenticate to intake_api;

@@ -102,6 +102,8 @@ declare
     leaf text;
     made integer := 0;
 begin
+    -- no promotion may add a row to the default partition between the move and the attachment
+    lock table orders_default in share row exclusive mode;
     while month <= last_month loop
         leaf := 'orders_' || to_char(month, '"y"YYYY"m"MM');
         if to_regclass(leaf) is null then

@@ -43,7 +43,7 @@ pub struct TenantRow {
 /// Adds a tenant with its key; a tenant or key that is there stays as it is. Returns whether the tenant is new.
 ///
 /// # Errors
-/// Any [`Error`] of the database.
+/// [`Error::KeyTaken`] when another tenant holds the key; any other [`Error`] of the database.
 pub async fn add_tenant(client: &mut Client, tenant: &NewTenant) -> Result<bool, Error> {
     let failed = || Error::statement("add_tenant");
     let transaction = client.transaction().await.map_err(failed())?;
@@ -51,13 +51,16 @@ pub async fn add_tenant(client: &mut Client, tenant: &NewTenant) -> Result<bool,
         .execute(include_str!("../queries/admin/add_tenant.sql"), &[&tenant.id, &tenant.name])
         .await
         .map_err(failed())?;
-    transaction
-        .execute(
+    let key = transaction
+        .query_opt(
             include_str!("../queries/admin/add_key.sql"),
             &[&tenant.key_hash.as_slice(), &tenant.id, &tenant.key_prefix],
         )
         .await
         .map_err(failed())?;
+    if key.is_none() {
+        return Err(Error::KeyTaken(tenant.id));
+    }
     transaction.commit().await.map_err(failed())?;
     Ok(added == 1)
 }
@@ -103,6 +106,8 @@ pub async fn count_rows(client: &mut Client, tenant: Uuid) -> Result<BTreeMap<St
 /// # Errors
 /// Any [`Error`] of the database.
 pub async fn make_partitions(client: &mut Client) -> Result<i32, Error> {
+    // a promotion may hold the lock for long, and everybody would queue behind this one
+    client.batch_execute("set lock_timeout = '5s'").await.map_err(Error::statement("make_partitions"))?;
     let row = client
         .query_one(include_str!("../queries/admin/make_partitions.sql"), &[])
         .await

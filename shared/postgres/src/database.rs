@@ -55,19 +55,38 @@ impl Database {
     /// # Errors
     /// Any [`Error`] of the database.
     pub async fn authenticate(&self, key_hash: [u8; 32]) -> Result<Option<Uuid>, Error> {
-        let mut connection = self.connection.lock().await;
-        let open = match connection.take_if(|open| !open.client.is_closed()) {
-            Some(open) => open,
-            None => self.connect().await?,
-        };
-        let name = "authenticate";
-        let rows = open
-            .client
-            .query_typed("select authenticate($1)", &[(&key_hash.as_slice(), Type::BYTEA)])
-            .await
-            .map_err(Error::statement(name))?;
-        *connection = Some(open);
-        Ok(rows.first().and_then(|row| row.get(0)))
+        retry("authenticate", || async {
+            let mut connection = self.connection.lock().await;
+            let open = match connection.take() {
+                Some(open) if !open.client.is_closed() => open,
+                _ => self.connect().await?,
+            };
+            let rows = open
+                .client
+                .query_typed("select authenticate($1)", &[(&key_hash.as_slice(), Type::BYTEA)])
+                .await
+                .map_err(Error::statement("authenticate"))?;
+            *connection = Some(open);
+            Ok(rows.first().and_then(|row| row.get(0)))
+        })
+        .await
+    }
+
+    /// Runs `work` in a transaction of `tenant` and commits; again after a transient error, so `work` must be repeatable.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn run<T, W>(&self, name: &str, tenant: Uuid, work: W) -> Result<T, Error>
+    where
+        W: AsyncFn(&mut Scope<'_>) -> Result<T, Error>,
+    {
+        retry(name, || async {
+            let mut scope = self.begin(tenant).await?;
+            let done = work(&mut scope).await?;
+            scope.commit().await?;
+            Ok(done)
+        })
+        .await
     }
 
     /// Begins a transaction that sees and writes the rows of `tenant` alone.
@@ -76,13 +95,23 @@ impl Database {
     /// Any [`Error`] of the database.
     pub async fn begin(&self, tenant: Uuid) -> Result<Scope<'_>, Error> {
         let mut connection = self.connection.lock().await;
-        if connection.as_ref().is_none_or(|open| open.client.is_closed()) {
-            *connection = Some(self.connect().await?);
-        }
-        let scope = Scope { connection, tenant, finished: false };
         // a UUID needs no quoting; one message saves a round trip
-        scope.batch(&format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await?;
-        Ok(scope)
+        let begin = format!("begin; select set_config('app.tenant_id', '{tenant}', true)");
+        if let Some(open) = connection.take_if(|open| !open.client.is_closed()) {
+            // a connection that broke while the environment was frozen looks open until it is used
+            match open.client.batch_execute(&begin).await {
+                Ok(()) => {
+                    *connection = Some(open);
+                    return Ok(Scope { connection, tenant, finished: false });
+                }
+                Err(error) if error.is_closed() => {}
+                Err(error) => return Err(Error::statement("begin")(error)),
+            }
+        }
+        let open = self.connect().await?;
+        open.client.batch_execute(&begin).await.map_err(Error::statement("begin"))?;
+        *connection = Some(open);
+        Ok(Scope { connection, tenant, finished: false })
     }
 }
 

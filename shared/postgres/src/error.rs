@@ -26,6 +26,9 @@ pub enum Error {
     /// A migration that was applied has been edited since.
     #[error("the migration `{0}` was applied in another wording; migrations are forward-only")]
     Edited(String),
+    /// Another tenant holds the key.
+    #[error("the key of tenant {0} is another tenant's already")]
+    KeyTaken(uuid::Uuid),
     /// What is stored does not read as what was written.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
@@ -76,6 +79,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
+            Self::Connect(_) => true,
             Self::Statement { source, .. } => {
                 source.is_closed()
                     || source.code().is_some_and(|state| {

@@ -336,6 +336,11 @@ pub async fn plan(scope: &Scope<'_>, file: Uuid, chunks: impl Iterator<Item = Ch
     }
     let indexes: Vec<_> = (0_i32..).take(starts.len()).collect();
     let tenant = scope.tenant();
+    let (name, sql) = sql!("begin_loading");
+    if scope.execute(name, sql, &[(&tenant, Type::UUID), (&file, Type::UUID)]).await? == 0 {
+        // planned before, perhaps with chunks of another size
+        return Ok(());
+    }
     let (name, sql) = sql!("plan_chunks");
     let with: [crate::database::Parameter<'_>; 5] = [
         (&tenant, Type::UUID),
@@ -345,8 +350,6 @@ pub async fn plan(scope: &Scope<'_>, file: Uuid, chunks: impl Iterator<Item = Ch
         (&ends, Type::INT8_ARRAY),
     ];
     scope.execute(name, sql, &with).await?;
-    let (name, sql) = sql!("begin_loading");
-    scope.execute(name, sql, &[(&tenant, Type::UUID), (&file, Type::UUID)]).await?;
     Ok(())
 }
 
@@ -442,22 +445,22 @@ pub async fn finish_staging(scope: &Scope<'_>, file: Uuid) -> Result<(), Error> 
 /// all are, because it promotes them together to undo them together.
 pub async fn next_promotion(scope: &Scope<'_>, session: Uuid, dry_run: bool) -> Result<Option<Uuid>, Error> {
     let open = open_files(scope, session).await?;
-    let waits = open.iter().take(if dry_run { open.len() } else { 1 }).any(|(_, _, s)| *s != FileState::Promoting);
-    Ok(open.first().filter(|_| !waits).map(|(file, _, _)| *file))
+    let waits = open.iter().take(if dry_run { open.len() } else { 1 }).any(|(_, state)| *state != FileState::Promoting);
+    Ok(open.first().filter(|_| !waits).map(|(file, _)| *file))
 }
 
 /// The files of a session that have not ended, in their turn.
-pub async fn open_files(scope: &Scope<'_>, session: Uuid) -> Result<Vec<(Uuid, &'static Dataset, FileState)>, Error> {
+pub async fn open_files(scope: &Scope<'_>, session: Uuid) -> Result<Vec<(Uuid, FileState)>, Error> {
     let (name, sql) = sql!("open_files_of_session");
     let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID), (&session, Type::UUID)]).await?;
-    rows.iter().map(|row| Ok((row.get("file_id"), dataset(row)?, state(row)?))).collect()
+    rows.iter().map(|row| Ok((row.get("file_id"), state(row)?))).collect()
 }
 
 /// The chunks of a file that wait for promotion, in their order.
-pub async fn staged_chunks(scope: &Scope<'_>, file: Uuid) -> Result<Vec<(i32, ChunkRange)>, Error> {
+pub async fn staged_chunks(scope: &Scope<'_>, file: Uuid) -> Result<Vec<i32>, Error> {
     let (name, sql) = sql!("staged_chunks");
     let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
-    Ok(rows.iter().map(|row| (row.get("chunk_index"), range(row))).collect())
+    Ok(rows.iter().map(|row| row.get("chunk_index")).collect())
 }
 
 /// Takes a staged chunk for this transaction; `false` when it is no longer staged. Waits for whoever holds it.
@@ -482,11 +485,17 @@ pub async fn promote_chunk(scope: &Scope<'_>, file: Uuid, index: i32, counts: Sl
     Ok(scope.execute(name, sql, &with).await? == 1)
 }
 
-/// Ends a file all of whose chunks are promoted.
-pub async fn finish_file(scope: &Scope<'_>, file: Uuid) -> Result<(), Error> {
+/// How many chunks a file has.
+pub async fn count_chunks(scope: &Scope<'_>, file: Uuid) -> Result<i32, Error> {
+    let (name, sql) = sql!("count_chunks");
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
+    Ok(row.map_or(0, |row| row.get(0)))
+}
+
+/// Ends a file all of whose chunks are promoted; `false` when they are not, or it has ended before.
+pub async fn finish_file(scope: &Scope<'_>, file: Uuid) -> Result<bool, Error> {
     let (name, sql) = sql!("finish_file");
-    scope.execute(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
-    Ok(())
+    Ok(scope.execute(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await? == 1)
 }
 
 /// Ends a file that cannot go on; one that has ended stays as it is.
@@ -502,37 +511,42 @@ pub async fn fail_file(scope: &Scope<'_>, file: Uuid, code: &str, detail: &str) 
     Ok(())
 }
 
-/// Marks a chunk given up.
-pub async fn fail_chunk(scope: &Scope<'_>, file: Uuid, index: i32, code: &str) -> Result<(), Error> {
+/// Marks a chunk given up that is still `planned` or `staged`, as `state` says; `false` when it is not.
+pub async fn fail_chunk(scope: &Scope<'_>, file: Uuid, index: i32, state: &str, code: &str) -> Result<bool, Error> {
     let (name, sql) = sql!("fail_chunk");
     let with = [
         (&scope.tenant() as _, Type::UUID),
         (&file as _, Type::UUID),
         (&index as _, Type::INT4),
         (&code as _, Type::TEXT),
+        (&state as _, Type::TEXT),
     ];
-    scope.execute(name, sql, &with).await?;
-    Ok(())
+    Ok(scope.execute(name, sql, &with).await? == 1)
 }
 
-/// Where a page of rejects ends: the turn of the file, the chunk and the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RejectPosition(pub i16, pub i32, pub i32, pub i32);
+/// A file that has rejects.
+#[derive(Debug)]
+pub struct RejectingFile {
+    /// Its id.
+    pub file_id: Uuid,
+    /// Its name.
+    pub name: String,
+}
 
-impl RejectPosition {
-    /// Before the first.
-    pub const START: Self = Self(-1, -1, -1, -1);
+/// The files of a session that have rejects, in their turn.
+pub async fn files_with_rejects(scope: &Scope<'_>, session: Uuid) -> Result<Vec<RejectingFile>, Error> {
+    let (name, sql) = sql!("files_with_rejects");
+    let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID), (&session, Type::UUID)]).await?;
+    Ok(rows.iter().map(|row| RejectingFile { file_id: row.get("file_id"), name: row.get("name") }).collect())
 }
 
 /// A reject as clients see it.
 #[derive(Debug)]
 pub struct RejectRow {
-    /// Where it stands among the session's.
-    pub position: RejectPosition,
-    /// The name of its file.
-    pub file: String,
-    /// 1-based line in the file.
-    pub line: i64,
+    /// Its chunk and its line in it: where it stands in its file.
+    pub position: (i32, i32),
+    /// 1-based line in the file; `None` while chunks before it are not loaded.
+    pub line: Option<i64>,
     /// Bytes from the start of the file.
     pub byte_offset: i64,
     /// By which people find the row.
@@ -543,34 +557,29 @@ pub struct RejectRow {
     pub record: String,
 }
 
-/// Up to `limit` rejects of a session after a position, in the order of files and lines.
+/// Rejects of a file after a position, in the order of lines: up to `limit`, and up to about `bytes` of them, but at
+/// least one.
 pub async fn rejects_page(
     scope: &Scope<'_>,
-    session: Uuid,
-    after: RejectPosition,
+    file: Uuid,
+    after: (i32, i32),
     limit: i64,
+    bytes: i64,
 ) -> Result<Vec<RejectRow>, Error> {
     let (name, sql) = sql!("rejects_page");
     let with = [
         (&scope.tenant() as _, Type::UUID),
-        (&session as _, Type::UUID),
-        (&after.0 as _, Type::INT2),
+        (&file as _, Type::UUID),
+        (&after.0 as _, Type::INT4),
         (&after.1 as _, Type::INT4),
-        (&after.2 as _, Type::INT4),
-        (&after.3 as _, Type::INT4),
         (&limit as _, Type::INT8),
+        (&bytes as _, Type::INT8),
     ];
     let rows = scope.query(name, sql, &with).await?;
     Ok(rows
         .iter()
         .map(|row| RejectRow {
-            position: RejectPosition(
-                row.get("dataset_rank"),
-                row.get("ordinal"),
-                row.get("chunk_index"),
-                row.get("line"),
-            ),
-            file: row.get("name"),
+            position: (row.get("chunk_index"), row.get("line")),
             line: row.get("absolute_line"),
             byte_offset: row.get("byte_offset"),
             key: row.get("key"),
@@ -587,9 +596,25 @@ pub async fn expire_files(scope: &Scope<'_>) -> Result<Vec<Uuid>, Error> {
     Ok(rows.iter().map(|row| row.get("session_id")).collect())
 }
 
-/// Files whose work has stood still for half an hour: file, session and state.
-pub async fn stalled_files(scope: &Scope<'_>) -> Result<Vec<(Uuid, Uuid, FileState)>, Error> {
+/// A file whose work has stood still.
+pub struct StalledFile {
+    /// Names its object.
+    pub key: FileKey,
+    /// How far it is.
+    pub state: FileState,
+    /// Whether its session has expired, so that it is not tried again.
+    pub has_expired: bool,
+}
+
+/// Files whose work has stood still for two hours, longer than any message stays hidden.
+pub async fn stalled_files(scope: &Scope<'_>) -> Result<Vec<StalledFile>, Error> {
     let (name, sql) = sql!("stalled_files");
     let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
-    rows.iter().map(|row| Ok((row.get("file_id"), row.get("session_id"), state(row)?))).collect()
+    rows.iter()
+        .map(|row| {
+            let (session_id, file_id) = (row.get("session_id"), row.get("file_id"));
+            let key = FileKey { tenant_id: scope.tenant(), session_id, file_id };
+            Ok(StalledFile { key, state: state(row)?, has_expired: row.get("has_expired") })
+        })
+        .collect()
 }

@@ -8,14 +8,14 @@ use axum::response::{IntoResponse, Response};
 use intake_aws::{Objects, URL_LIFETIME};
 use intake_domain::file_name::{self, NameError};
 use intake_domain::object_key::FileKey;
-use intake_domain::upload::{MAX_FILE_BYTES, MAX_FILES, MAX_SESSION_PARTS, UploadPlan, part_size};
+use intake_domain::upload::{MAX_FILE_BYTES, MAX_FILES, MAX_HASHED_BYTES, MAX_SESSION_PARTS, UploadPlan, part_size};
+use intake_domain::value::{self, Kind};
 use intake_lambda::Problem;
 use intake_lambda::idempotent::once;
 use intake_lambda::problem::FieldError;
 use intake_lambda::time::rfc3339;
 use intake_postgres::ledger::{self, NewFile, NewSession};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -167,10 +167,13 @@ fn check(request: &Request<'_>, part_bytes: u64) -> Result<Vec<Declared>, Vec<Fi
     let mut errors = Vec::new();
     let mut wrong = |pointer: String, code, detail: String| errors.push(FieldError { pointer, code, detail });
     if let Some(manifest) = request.manifest {
-        let is_object = serde_json::from_str::<Value>(manifest.get()).is_ok_and(|value| value.is_object());
-        let is_storable = !manifest.get().contains("\\u0000");
-        if !is_object || !is_storable || manifest.get().len() > MAX_MANIFEST_BYTES {
-            wrong("/manifest".to_owned(), "INVALID_MANIFEST", "must be a JSON object of at most 64 KiB".to_owned());
+        let refusal = match value::read(Kind::Object, manifest.get()) {
+            Err((_, detail)) => Some(detail),
+            Ok(_) if manifest.get().len() > MAX_MANIFEST_BYTES => Some("must be at most 64 KiB".to_owned()),
+            Ok(_) => None,
+        };
+        if let Some(detail) = refusal {
+            wrong("/manifest".to_owned(), "INVALID_MANIFEST", detail);
         }
     }
     if request.files.len() > MAX_FILES {
@@ -180,7 +183,7 @@ fn check(request: &Request<'_>, part_bytes: u64) -> Result<Vec<Declared>, Vec<Fi
     for (at, file) in request.files.iter().enumerate() {
         let pointer = |field: &str| format!("/files/{at}/{field}");
         let dataset = match file_name::classify(&file.name, file.dataset.as_deref()) {
-            Ok((dataset, _)) => Some(dataset),
+            Ok(dataset) => Some(dataset),
             Err(error) => {
                 let (field, code) = match &error {
                     NameError::NoDataset => ("name", "NO_DATASET"),
@@ -202,6 +205,10 @@ fn check(request: &Request<'_>, part_bytes: u64) -> Result<Vec<Declared>, Vec<Fi
             wrong(pointer("size_bytes"), "FILE_TOO_LARGE", format!("must be at most {MAX_FILE_BYTES}"));
         }
         let sha256 = file.sha256.as_ref().map(|text| hex::decode(text).ok().filter(|bytes| bytes.len() == 32));
+        if sha256.is_some() && file.size_bytes > MAX_HASHED_BYTES {
+            let detail = format!("cannot be held against a file of over {MAX_HASHED_BYTES} bytes; leave it out");
+            wrong(pointer("sha256"), "TOO_LARGE_TO_HASH", detail);
+        }
         if sha256 == Some(None) {
             wrong(pointer("sha256"), "INVALID_SHA256", "must be 64 hexadecimal digits".to_owned());
         }

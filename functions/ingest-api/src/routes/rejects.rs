@@ -6,19 +6,24 @@ use crate::app::App;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use intake_domain::state::session_state;
 use intake_lambda::Problem;
-use intake_postgres::ledger::{self, RejectPosition, RejectRow};
+use intake_postgres::ledger::{self, RejectRow};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// Before the first reject of a file.
+const START: (i32, i32) = (-1, -1);
 
 /// How many rejects a page has at most, and how many unless told.
 const MAX_LIMIT: i64 = 10_000;
 const DEFAULT_LIMIT: i64 = 1_000;
 
-/// A page ends early past so many bytes: API Gateway takes 6 MB from a function.
-const PAGE_BYTES: usize = 4 << 20;
+/// A page ends early past so many bytes: API Gateway takes 6 MB from a function, and text may grow in an answer.
+const PAGE_BYTES: i64 = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,11 +35,22 @@ pub(crate) struct Parameters {
 #[derive(Serialize)]
 struct Reject<'a> {
     file: &'a str,
-    line: i64,
+    line: Option<i64>,
     byte_offset: i64,
     key: Option<&'a str>,
     errors: &'a RawValue,
     record: Record<'a>,
+}
+
+/// The last line of a page.
+#[derive(Serialize)]
+struct Meta {
+    /// Where the next page begins; null on the last.
+    next_cursor: Option<String>,
+    /// How many rejects the page has.
+    rejects: i64,
+    /// Whether there will be no more of them, because the session has ended.
+    complete: bool,
 }
 
 /// A row that is an object stands as it was sent; anything else as a string.
@@ -59,36 +75,53 @@ pub(crate) async fn handle(
         return Err(bad("INVALID_LIMIT", format!("limit must be from 1 to {MAX_LIMIT}")));
     }
     let after = match &parameters.cursor {
-        None => RejectPosition::START,
+        None => None,
         Some(cursor) => {
-            read_cursor(cursor).ok_or_else(|| bad("INVALID_CURSOR", "the cursor is none of ours".to_owned()))?
+            let position = read_cursor(cursor);
+            Some(position.ok_or_else(|| bad("INVALID_CURSOR", "the cursor is none of ours".to_owned()))?)
         }
     };
     let session = app.session(tenant, &token).await?;
     let scope = app.database.begin(tenant).await?;
-    let page = ledger::rejects_page(&scope, session.session_id, after, limit).await?;
-    scope.commit().await?;
-    let mut body = Vec::new();
-    let mut written = 0;
-    for reject in &page {
-        write(&mut body, reject).map_err(|error| Problem::internal(&error))?;
-        written += 1;
-        if body.len() > PAGE_BYTES {
+    let states = ledger::files_of_session(&scope, session.session_id).await?;
+    let is_complete = session_state(states.iter().map(|file| file.state), session.has_expired).is_terminal();
+    let mut files: VecDeque<_> = ledger::files_with_rejects(&scope, session.session_id).await?.into();
+    let mut position = START;
+    if let Some((file, from)) = after {
+        // everything up to the cursor's file was on earlier pages
+        while files.front().is_some_and(|known| known.file_id != file) {
+            files.pop_front();
+        }
+        position = from;
+    }
+    let (mut body, mut written, mut next_cursor) = (Vec::new(), 0, None);
+    while let Some(file) = files.front() {
+        let page = ledger::rejects_page(&scope, file.file_id, position, limit - written, PAGE_BYTES).await?;
+        for reject in &page {
+            write(&mut body, &file.name, reject).map_err(|error| Problem::internal(&error))?;
+            written += 1;
+            position = reject.position;
+        }
+        if page.is_empty() {
+            files.pop_front();
+            position = START;
+        } else if written == limit || body.len() as i64 >= PAGE_BYTES {
+            next_cursor = Some(cursor(file.file_id, position));
             break;
         }
     }
-    let is_last = written == page.len() && (page.len() as i64) < limit;
-    let next_cursor = page.get(written.wrapping_sub(1)).filter(|_| !is_last).map(|last| cursor(last.position));
-    let meta = json!({ "_meta": { "next_cursor": next_cursor, "rejects": written } });
-    body.extend_from_slice(meta.to_string().as_bytes());
+    scope.commit().await?;
+    let meta = Meta { next_cursor, rejects: written, complete: is_complete };
+    let end = serde_json::json!({ "_meta": meta });
+    body.extend_from_slice(end.to_string().as_bytes());
     body.push(b'\n');
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-fn write(body: &mut Vec<u8>, reject: &RejectRow) -> Result<(), serde_json::Error> {
+fn write(body: &mut Vec<u8>, file: &str, reject: &RejectRow) -> Result<(), serde_json::Error> {
     let object = serde_json::from_str::<&RawValue>(&reject.record).ok().filter(|raw| raw.get().starts_with('{'));
     let line = Reject {
-        file: &reject.file,
+        file,
         line: reject.line,
         byte_offset: reject.byte_offset,
         key: reject.key.as_deref(),
@@ -100,17 +133,14 @@ fn write(body: &mut Vec<u8>, reject: &RejectRow) -> Result<(), serde_json::Error
     Ok(())
 }
 
-fn cursor(RejectPosition(rank, ordinal, chunk, line): RejectPosition) -> String {
-    format!("{rank}.{ordinal}.{chunk}.{line}")
+/// A cursor names the last reject of its page: file, chunk and line.
+fn cursor(file: Uuid, (chunk, line): (i32, i32)) -> String {
+    format!("{}.{chunk}.{line}", file.simple())
 }
 
-fn read_cursor(text: &str) -> Option<RejectPosition> {
+fn read_cursor(text: &str) -> Option<(Uuid, (i32, i32))> {
     let mut parts = text.split('.');
-    let position = RejectPosition(
-        parts.next()?.parse().ok()?,
-        parts.next()?.parse().ok()?,
-        parts.next()?.parse().ok()?,
-        parts.next()?.parse().ok()?,
-    );
-    parts.next().is_none().then_some(position)
+    let file = parts.next()?.parse().ok()?;
+    let position = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some((file, position))
 }

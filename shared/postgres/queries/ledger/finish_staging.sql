@@ -1,4 +1,4 @@
--- Whoever stages the last chunk finds no other left. Files of a dry run that met their end stay as they are.
+-- Whoever stages the last chunk finds no other left.
 update files
 set state = 'promoting', staged_at = now()
 where

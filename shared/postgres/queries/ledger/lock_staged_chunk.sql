@@ -1,4 +1,9 @@
-select chunk_index
+-- The file is held too: once it has ended, for whatever reason, nothing more of it is promoted.
+select chunks.chunk_index
 from chunks
-where tenant_id = $1 and file_id = $2 and chunk_index = $3 and state = 'staged'
-for update
+join files using (file_id)
+where
+    chunks.tenant_id = $1 and chunks.file_id = $2 and chunks.chunk_index = $3 and chunks.state = 'staged'
+    and files.tenant_id = $1 and files.state = 'promoting'
+for update of chunks
+for share of files

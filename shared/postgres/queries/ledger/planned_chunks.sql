@@ -1,4 +1,4 @@
-select chunk_index, start_byte, end_byte
+select chunk_index
 from chunks
 where tenant_id = $1 and file_id = $2 and state = 'planned' and chunk_index > $3
 order by chunk_index
