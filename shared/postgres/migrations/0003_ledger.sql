@@ -69,7 +69,7 @@ create table rejects (
     tenant_id uuid not null,
     byte_offset bigint not null,
     key text,
-    errors jsonb not null,
+    errors json not null, -- as it is shown, field by field
     record text not null,
     primary key (file_id, chunk_index, line)
 );
