@@ -1,0 +1,82 @@
+//! The books of one tenant: what the ledger says and what the tables hold, which must agree at every moment.
+
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+/// One statement, and so one moment. A row of the answer is a dataset of which the ledger counts other rows than there are.
+const UNBALANCED: &str = "
+    with counted as (
+        select dataset, sum(inserted)::bigint as rows
+        from chunks join files using (file_id) join upload_sessions using (session_id)
+        where chunks.state = 'promoted' and not dry_run
+        group by dataset
+    ), stored as (
+        select 'customers' as dataset, count(*) as rows from customers
+        union all select 'products', count(*) from products
+        union all select 'orders', count(*) from orders
+        union all select 'order_items', count(*) from order_items
+    )
+    select format('%s: %s inserted, %s stored', dataset, counted.rows, stored.rows)
+    from stored left join counted using (dataset)
+    where stored.rows <> coalesce(counted.rows, 0)
+    union all
+    select format('order %s and its key disagree', coalesce(orders.order_id, order_keys.order_id))
+    from orders full join order_keys using (tenant_id, order_id, order_date, external_order_id)
+    where orders.order_id is null or order_keys.order_id is null
+    union all
+    select format('chunk %s of file %s: its counts do not add up', chunk_index, file_id)
+    from chunks
+    where state = 'promoted' and (
+        accepted <> inserted + updated + unchanged + rejected
+        or rejected <> (select count(*) from rejects where (file_id, chunk_index) = (chunks.file_id, chunks.chunk_index))
+    )";
+
+/// The owner's connection, with one tenant's rows in sight.
+pub(crate) struct Books {
+    client: Client,
+}
+
+impl Books {
+    /// Opens the books of a tenant.
+    pub(crate) async fn open(owner_database_url: &str, tenant: Uuid) -> Result<Self> {
+        let client = intake_postgres::connect(owner_database_url).await?;
+        client.batch_execute(&format!("set timezone = 'UTC'; set app.tenant_id = '{tenant}'")).await?;
+        Ok(Self { client })
+    }
+
+    /// Fails when ledger, rejects and tables do not agree.
+    pub(crate) async fn balance(&self) -> Result<()> {
+        let rows = self.client.query(UNBALANCED, &[]).await?;
+        let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        ensure!(found.is_empty(), "the books do not balance: {}", found.join("; "));
+        Ok(())
+    }
+
+    /// The rows of each table.
+    pub(crate) async fn rows(&self) -> Result<BTreeMap<String, i64>> {
+        let sql = "select 'customers', count(*) from customers
+            union all select 'products', count(*) from products
+            union all select 'orders', count(*) from orders
+            union all select 'order_items', count(*) from order_items";
+        Ok(self.client.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// How many rejects the database holds of a file.
+    pub(crate) async fn rejects(&self, file: Uuid) -> Result<i64> {
+        Ok(self.client.query_one("select count(*) from rejects where file_id = $1", &[&file]).await?.get(0))
+    }
+
+    /// The first column of every row that a query gives, which must be text.
+    pub(crate) async fn texts(&self, sql: &str, with: &[&(dyn ToSql + Sync)]) -> Result<Vec<String>> {
+        let rows = self.client.query(sql, with).await.with_context(|| sql.to_owned())?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub(crate) async fn execute(&self, sql: &str, with: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        self.client.execute(sql, with).await.with_context(|| sql.to_owned())
+    }
+}

@@ -1,0 +1,222 @@
+//! The one stack, and the clients that reach into it.
+
+use anyhow::{Context, Result, ensure};
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::config::Credentials;
+use aws_sdk_sqs::types::QueueAttributeName;
+use intake_local::{Endpoints, Settings, Stack};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Small, so that small files have many chunks.
+pub(crate) const CHUNK_BYTES: usize = 2048;
+
+/// Small, so that small files are uploaded in parts.
+pub(crate) const PART_BYTES: usize = 64 << 10;
+
+/// The queues of work.
+const QUEUES: [&str; 3] = ["uploads", "chunks", "promotions"];
+
+/// Starts the stack for whoever asks first, and stops it.
+#[derive(Default)]
+pub(crate) struct Lease {
+    stack: Mutex<Option<Stack>>,
+    ground: OnceCell<Arc<Ground>>,
+    turns: RwLock<()>,
+}
+
+impl Lease {
+    /// The running stack.
+    pub(crate) async fn ground(&self) -> Result<Arc<Ground>> {
+        let start = async || {
+            let settings = settings();
+            let stack = start(&settings).await.context("the stack does not start")?;
+            let ground = Ground::new(stack.endpoints().clone(), settings.state_dir).await;
+            *self.stack.lock().await = Some(stack);
+            ground.map(Arc::new)
+        };
+        self.ground.get_or_try_init(start).await.cloned()
+    }
+
+    /// A turn beside others.
+    pub(crate) async fn shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.turns.read().await
+    }
+
+    /// A turn of one's own.
+    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turns.write().await
+    }
+
+    /// Stops what was started.
+    pub(crate) async fn end(&self) -> Result<()> {
+        match self.stack.lock().await.take() {
+            Some(stack) => stack.stop(&say).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Everything lies under cargo's target folder; the Python environment outlives the run.
+fn settings() -> Settings {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap_or(Path::new("target"));
+    let tools = std::env::var_os("INTAKE_TOOLS_DIR").filter(|dir| !dir.is_empty());
+    Settings {
+        state_dir: target.join("stack-tests"),
+        api_port: 0,
+        chunk_bytes: Some(CHUNK_BYTES as u64),
+        part_bytes: Some(PART_BYTES as u64),
+        tools_dir: Some(tools.map_or_else(|| target.join("stack-tools"), PathBuf::from)),
+    }
+}
+
+/// A stack that knows nothing of earlier runs.
+async fn start(settings: &Settings) -> Result<Stack> {
+    let parts = intake_local::status(settings).await?;
+    let is_held = parts.iter().any(|(part, ..)| part == "supervisor");
+    ensure!(!is_held, "another run of the tests holds {}", settings.state_dir.display());
+    intake_local::stop_running(settings, &say).await?; // what a run that was killed left behind
+    if settings.state_dir.exists() {
+        std::fs::remove_dir_all(&settings.state_dir).context("remove the last run's state")?;
+    }
+    Stack::start(settings, &say).await
+}
+
+/// The running stack and the ways into it.
+pub(crate) struct Ground {
+    pub(crate) endpoints: Endpoints,
+    pub(crate) http: reqwest::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    /// The names of the functions by those of their resources.
+    functions: Vec<String>,
+    state_dir: PathBuf,
+}
+
+impl Ground {
+    async fn new(endpoints: Endpoints, state_dir: PathBuf) -> Result<Self> {
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .endpoint_url(&endpoints.aws_url)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+            .load()
+            .await;
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        let mut ground = Self {
+            http: reqwest::Client::new(),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            functions: Vec::new(),
+            state_dir,
+            endpoints,
+        };
+        let url = format!("{}/2015-03-31/functions/", ground.endpoints.aws_url);
+        let listed: Value = ground.http.get(url).send().await?.json().await?;
+        let listed = listed["Functions"].as_array().context("a list of functions")?;
+        ground.functions =
+            listed.iter().filter_map(|function| function["FunctionName"].as_str().map(str::to_owned)).collect();
+        Ok(ground)
+    }
+
+    /// Runs a function, named as its resource in the template without `Function`, and returns what it answers.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
+        let resource = format!("{function}Function");
+        let name = self.functions.iter().find(|name| name.contains(&resource)).context(resource)?;
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoints.aws_url);
+        let answer = self.http.post(url).body(event.to_string()).send().await?;
+        let failed = answer.headers().contains_key("x-amz-function-error");
+        let text = answer.text().await?;
+        ensure!(!failed, "{name} failed: {text}");
+        serde_json::from_str(&text).context(text)
+    }
+
+    /// Delivers a message to a function as its event source would, and says whether it was acknowledged.
+    pub(crate) async fn deliver(&self, function: &str, body: &str) -> Result<bool> {
+        let record = json!({
+            "messageId": "00000000-0000-4000-8000-000000000000", "receiptHandle": "none", "body": body,
+            "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
+        });
+        let answer = self.invoke(function, &json!({ "Records": [record] })).await?;
+        Ok(answer["batchItemFailures"].as_array().context("a batch response")?.is_empty())
+    }
+
+    /// Puts a message into one of the queues.
+    pub(crate) async fn send(&self, queue: &str, body: &str) -> Result<()> {
+        self.sqs.send_message().queue_url(&self.endpoints.queues[queue]).message_body(body).send().await?;
+        Ok(())
+    }
+
+    /// How many messages a queue holds, those in flight included.
+    pub(crate) async fn depth(&self, queue: &str) -> Result<u64> {
+        use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
+        let asked = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&self.endpoints.queues[queue])
+            .attribute_names(ApproximateNumberOfMessages)
+            .attribute_names(ApproximateNumberOfMessagesNotVisible)
+            .send()
+            .await?;
+        let numbers = asked.attributes.unwrap_or_default();
+        numbers.values().map(|number| Ok(number.parse::<u64>()?)).sum()
+    }
+
+    /// Waits until every message of every queue has been dealt with.
+    pub(crate) async fn drained(&self) -> Result<()> {
+        let since = Instant::now();
+        'again: loop {
+            ensure!(since.elapsed() < Duration::from_secs(120), "the queues do not empty");
+            for queue in QUEUES {
+                if self.depth(queue).await? > 0 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue 'again;
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    /// How many messages were given up, over all queues.
+    pub(crate) async fn dead_letters(&self) -> Result<u64> {
+        let mut sum = 0;
+        for queue in QUEUES {
+            sum += self.depth(&format!("{queue}-dead-letters")).await?;
+        }
+        Ok(sum)
+    }
+
+    /// Sets how long a message that is being handled stays hidden, and returns what it was for each queue.
+    pub(crate) async fn hide_for(&self, seconds: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+        let mut before = BTreeMap::new();
+        for (queue, seconds) in seconds {
+            let url = &self.endpoints.queues[queue];
+            let name = QueueAttributeName::VisibilityTimeout;
+            let asked = self.sqs.get_queue_attributes().queue_url(url).attribute_names(name.clone()).send().await?;
+            let was = asked.attributes.and_then(|mut all| all.remove(&name)).context("a visibility timeout")?;
+            before.insert(queue.clone(), was);
+            self.sqs.set_queue_attributes().queue_url(url).attributes(name, seconds).send().await?;
+        }
+        Ok(before)
+    }
+
+    /// The processes of this stack that run a function, by the name of its binary.
+    pub(crate) fn processes(&self, binary: &str) -> Vec<i32> {
+        let mark = format!("INTAKE_STACK={}", self.state_dir.display()).into_bytes();
+        let runs = |pid: &i32| {
+            let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            exe.file_name().is_some_and(|name| name == binary)
+                && environment.split(|byte| *byte == 0).any(|entry| entry == mark)
+        };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(runs).collect()
+    }
+}
