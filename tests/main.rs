@@ -22,12 +22,21 @@ fn main() -> ExitCode {
     let lease = Arc::new(Lease::default());
     let mut trials = Trials { runtime: Arc::clone(&runtime), lease: Arc::clone(&lease), list: Vec::new() };
     promises::list(&mut trials);
+    runtime.spawn(stop_when_interrupted(Arc::clone(&lease)));
     let conclusion = libtest_mimic::run(&arguments, trials.list);
     let stopped = runtime.block_on(lease.end());
     if let Err(error) = &stopped {
         eprintln!("the stack did not stop well: {error:#}");
     }
     if stopped.is_err() && !conclusion.has_failed() { ExitCode::FAILURE } else { conclusion.exit_code() }
+}
+
+/// Leaves nothing behind when the run is interrupted.
+async fn stop_when_interrupted(lease: Arc<Lease>) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        let stopped = lease.end().await;
+        std::process::exit(if stopped.is_ok() { 130 } else { 1 });
+    }
 }
 
 /// The list of tests as it grows.

@@ -41,8 +41,7 @@ pub(super) async fn a_killed_function_loses_and_doubles_nothing(ground: Arc<Grou
         }
     }
     assert!(killed >= KILLS, "only {killed} times");
-    // a slice promoted before its worker died leaves its staged object to the bucket's lifecycle rule
-    let status = shop.ended(&session).await?;
+    let status = shop.finished(&session).await?;
     ground.hide_for(&before).await?;
     assert_eq!((&status["state"], counts(&status)), (&"completed".into(), [5_400, 2_700, 2_700, 0, 0]));
     assert_eq!(shop.books.texts("select distinct name::text from products", &[]).await?, ["twice"]);

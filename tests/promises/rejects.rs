@@ -119,10 +119,11 @@ pub(super) async fn every_refused_line_is_told_with_its_place(ground: Arc<Ground
         assert_eq!(&reject.errors[0].pointer, pointer);
         let bytes = &files.iter().find(|sent| sent.name == *file).context("a file")?.bytes;
         assert!(bytes[reject.byte_offset..].starts_with(text), "the file has the line where the reject says");
-        // an object stands as it was sent, what is none as a string
+        // an object stands as it was sent; what is none, or cannot be read, as a string
         let sent = String::from_utf8_lossy(text).replace('\0', "\u{fffd}");
         let record = reject.record.get();
         if record.starts_with('{') {
+            assert!(![Code::InvalidUtf8, Code::InvalidJson].contains(code), "{record}");
             assert_eq!(record, sent);
         } else {
             assert_eq!(serde_json::from_str::<String>(record)?, sent);
@@ -160,11 +161,13 @@ pub(super) async fn fixed_rejects_can_be_sent_as_they_are(ground: Arc<Ground>) -
         second.into_iter().filter(objects).collect::<Vec<_>>()
     );
 
+    // in each line the record alone is mended, as by hand
     let fixed = told.iter().map(|line| {
-        let line: Value = serde_json::from_str(line)?;
-        anyhow::Ok(at(line.clone(), "record", good(1_000 + line["line"].as_u64().context("a line")?)))
+        let (start, _) = line.split_once("\"record\":")?;
+        let number = start.split_once("\"line\":")?.1.split(',').next()?.parse::<u64>().ok()?;
+        Some(format!("{start}\"record\":{}}}", good(1_000 + number)))
     });
-    let fixed = fixed.collect::<Result<Vec<_>>>()?;
+    let fixed = fixed.collect::<Option<Vec<_>>>().context("lines of rejects")?;
     let (_, status) = shop.send(&[File::new("orders_fixed.ndjson", lines(fixed))]).await?;
     assert_eq!(counts(&status), [refused, refused, 0, 0, 0]);
     Ok(())

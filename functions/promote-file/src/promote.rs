@@ -67,10 +67,11 @@ impl Worker {
         };
         if file.state != FileState::Promoting {
             // a message delivered twice wakes nobody twice; one that is tried again may not have woken anybody
-            return match file.state.is_terminal() && delivery.is_retry {
-                true => Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?),
-                false => Ok(()),
-            };
+            if file.state.is_terminal() && delivery.is_retry {
+                self.empty_staging(&file).await;
+                wake(&self.database, &self.promotions, &file, Wake::Next).await?;
+            }
+            return Ok(());
         }
         if file.dry_run {
             self.rehearse(&file).await?;

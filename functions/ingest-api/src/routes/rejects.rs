@@ -6,6 +6,7 @@ use crate::app::App;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use intake_domain::reject::{Code, RowError};
 use intake_domain::state::session_state;
 use intake_lambda::Problem;
 use intake_postgres::ledger::{self, RejectRow};
@@ -14,6 +15,9 @@ use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// A record that is nested deeper stands as a string, since common parsers would refuse the whole line.
+const MAX_DEPTH: usize = 100;
 
 /// Before the first reject of a file.
 const START: (i32, i32) = (-1, -1);
@@ -38,7 +42,7 @@ struct Reject<'a> {
     line: Option<i64>,
     byte_offset: i64,
     key: Option<&'a str>,
-    errors: &'a RawValue,
+    errors: &'a [RowError],
     record: Record<'a>,
 }
 
@@ -53,7 +57,8 @@ struct Meta {
     complete: bool,
 }
 
-/// A row that is an object stands as it was sent; anything else as a string.
+/// A row that is an object stands as it was sent; anything else as a string, so that sent again unmended it is refused
+/// again.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Record<'a> {
@@ -118,14 +123,37 @@ pub(crate) async fn handle(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
+/// How deep the values of a well-formed JSON text are nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn write(body: &mut Vec<u8>, file: &str, reject: &RejectRow) -> Result<(), serde_json::Error> {
-    let object = serde_json::from_str::<&RawValue>(&reject.record).ok().filter(|raw| raw.get().starts_with('{'));
+    let errors: Vec<RowError> = serde_json::from_str(&reject.errors)?;
+    // what could not be read as it was sent may read as something else by now: bytes that no text takes were replaced
+    let is_as_sent = !errors.iter().any(|error| matches!(error.code, Code::InvalidUtf8 | Code::InvalidJson));
+    let object = serde_json::from_str::<&RawValue>(&reject.record).ok();
+    let object = object.filter(|raw| is_as_sent && raw.get().starts_with('{') && depth(raw.get()) <= MAX_DEPTH);
     let line = Reject {
         file,
         line: reject.line,
         byte_offset: reject.byte_offset,
         key: reject.key.as_deref(),
-        errors: serde_json::from_str(&reject.errors)?,
+        errors: &errors,
         record: object.map_or(Record::Text(&reject.record), Record::Object),
     };
     serde_json::to_writer(&mut *body, &line)?;
