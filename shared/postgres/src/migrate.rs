@@ -11,7 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 /// Any number that no other advisory lock of the database uses.
-const LOCK: i64 = 0x0069_6e74_616b_65;
+const LOCK: i64 = 7_599_400_123;
 
 /// Applies what is missing and returns the names of what was applied; none the second time.
 ///

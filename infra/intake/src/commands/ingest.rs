@@ -34,7 +34,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(600);
 /// Options.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The folder with the files, named DATASET_TENANT[_chunk_NNNN].ndjson
+    /// The folder with the files, named `DATASET_TENANT[_chunk_NNNN].ndjson`
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     #[command(flatten)]
