@@ -1,5 +1,7 @@
 //! `intake up`: the local stack.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use intake_local::{Endpoints, Settings, Stack};
 
@@ -24,7 +26,12 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
         return Ok(Verdict::Good);
     }
     let mut stack = Stack::start(&settings, &say).await?;
-    show(stack.endpoints(), output);
+    // in the background these lines would be shown to somebody else, and about another program
+    if std::io::stdin().is_terminal() {
+        output.say(&format!("health   {}/health", stack.endpoints().api_url));
+        output.say(&format!("database its URLs are in {}", settings.state_dir.join("endpoints.json").display()));
+        output.say("ctrl-c ends it");
+    }
     output.result(stack.endpoints())?;
     let why = stack.watch().await;
     stack.stop(&say).await?;
@@ -36,11 +43,4 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
 pub async fn start_detached(settings: &Settings, output: &Output) -> anyhow::Result<Endpoints> {
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     intake_local::start_detached(settings, &exe, &|line| output.say(line)).await
-}
-
-fn show(endpoints: &Endpoints, output: &Output) {
-    output.say(&format!("api       {}", endpoints.api_url));
-    output.say(&format!("health    {}/health", endpoints.api_url));
-    output.say(&format!("database  {}", endpoints.owner_database_url));
-    output.say("ctrl-c ends it");
 }
