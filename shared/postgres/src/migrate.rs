@@ -8,6 +8,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_tenants", include_str!("../migrations/0001_tenants.sql")),
     ("0002_datasets", include_str!("../migrations/0002_datasets.sql")),
     ("0003_ledger", include_str!("../migrations/0003_ledger.sql")),
+    ("0004_tenant_tables", include_str!("../migrations/0004_tenant_tables.sql")),
+    ("0005_price_history", include_str!("../migrations/0005_price_history.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

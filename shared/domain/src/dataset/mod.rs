@@ -3,13 +3,20 @@
 mod customers;
 mod order_items;
 mod orders;
+mod price_history;
 mod products;
 
 use crate::reject::RowError;
 use crate::value::{Kind, Value};
 
 /// Every dataset, in the order of promotion: what others refer to comes first.
-pub static ALL: &[&Dataset] = &[&customers::CUSTOMERS, &products::PRODUCTS, &orders::ORDERS, &order_items::ORDER_ITEMS];
+pub static ALL: &[&Dataset] = &[
+    &customers::CUSTOMERS,
+    &products::PRODUCTS,
+    &orders::ORDERS,
+    &order_items::ORDER_ITEMS,
+    &price_history::PRICE_HISTORY,
+];
 
 /// A kind of row that shops send.
 #[derive(Debug)]

@@ -1,0 +1,20 @@
+//! The prices that products had, and from when to when.
+
+use super::{Dataset, Field, nothing_follows};
+use crate::value::Kind;
+
+pub(super) static PRICE_HISTORY: Dataset = Dataset {
+    name: "price_history",
+    fields: &[
+        Field::required("id", Kind::Uuid),
+        Field::required("product_id", Kind::Uuid),
+        Field::required("price", Kind::Money),
+        Field::required("effective_from", Kind::Timestamp),
+        Field::optional("effective_to", Kind::Timestamp),
+    ],
+    id: 0,
+    natural_key: None,
+    month: None,
+    created_at: false,
+    complete: nothing_follows,
+};
