@@ -182,7 +182,8 @@ impl<'a> Validation<'a> {
                 row::Refused { key: None, errors: vec![RowError::of_row(Code::LineTooLong, detail)] }
             } else {
                 match row::parse(self.file.dataset, self.file.key.tenant_id, bytes) {
-                    Ok(row) => {
+                    Ok(mut row) => {
+                        row.identify(self.file.dataset, || self.file.key.row_id(offset));
                         let place = Place { line: line.number, offset, length: line.bytes.len() as u32 };
                         self.writer.push(&row, place);
                         continue;

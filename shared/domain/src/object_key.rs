@@ -1,5 +1,6 @@
 //! Where an object of a file lies in the bucket.
 
+use sha2::{Digest, Sha256};
 use std::fmt;
 use uuid::Uuid;
 
@@ -53,6 +54,18 @@ impl FileKey {
         Self::parse(&plain)
     }
 
+    /// The id of a row that brings none, by where it begins in the file: the same whenever the file is loaded again, another
+    /// in every file, and in the order of uploads like all ids made here (UUID v8, RFC 9562).
+    #[must_use]
+    pub fn row_id(&self, offset: u64) -> Uuid {
+        let mut digest = Sha256::new_with_prefix(self.file_id.as_bytes());
+        digest.update(offset.to_be_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.finalize()[..16]);
+        bytes[..6].copy_from_slice(&self.file_id.as_bytes()[..6]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
     /// The key of the object that holds one chunk's staged rows.
     #[must_use]
     pub fn staged(&self, chunk_index: i32) -> String {
@@ -63,6 +76,15 @@ impl FileKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_without_an_id_gets_one_from_its_place() {
+        let key = FileKey { tenant_id: Uuid::nil(), session_id: Uuid::nil(), file_id: Uuid::from_u128(7 << 80) };
+        assert_eq!(key.row_id(5), key.row_id(5));
+        assert_ne!(key.row_id(5), key.row_id(6));
+        assert_ne!(key.row_id(5), FileKey { file_id: Uuid::from_u128(8 << 80), ..key }.row_id(5));
+        assert_eq!((key.row_id(5).get_version_num(), key.row_id(5).as_u128() >> 80), (8, 7));
+    }
 
     #[test]
     fn a_key_reads_back_however_it_is_encoded() {

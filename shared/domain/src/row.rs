@@ -28,6 +28,13 @@ impl Row<'_> {
         }
     }
 
+    /// Gives the row the id that `make` makes, where it brings none and its dataset asks for none.
+    pub fn identify(&mut self, dataset: &Dataset, make: impl FnOnce() -> Uuid) {
+        if self.values[dataset.id] == Value::Null {
+            self.values[dataset.id] = Value::Uuid(make());
+        }
+    }
+
     /// Its natural key, where the dataset has one.
     #[must_use]
     pub fn natural_key(&self, dataset: &Dataset) -> Option<&str> {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_ledger", include_str!("../migrations/0003_ledger.sql")),
     ("0004_tenant_tables", include_str!("../migrations/0004_tenant_tables.sql")),
     ("0005_price_history", include_str!("../migrations/0005_price_history.sql")),
+    ("0006_stock_events", include_str!("../migrations/0006_stock_events.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

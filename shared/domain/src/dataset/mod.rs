@@ -5,6 +5,7 @@ mod order_items;
 mod orders;
 mod price_history;
 mod products;
+mod stock_events;
 
 use crate::reject::RowError;
 use crate::value::{Kind, Value};
@@ -16,6 +17,7 @@ pub static ALL: &[&Dataset] = &[
     &orders::ORDERS,
     &order_items::ORDER_ITEMS,
     &price_history::PRICE_HISTORY,
+    &stock_events::STOCK_EVENTS,
 ];
 
 /// A kind of row that shops send.
