@@ -11,6 +11,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_tenant_tables", include_str!("../migrations/0004_tenant_tables.sql")),
     ("0005_price_history", include_str!("../migrations/0005_price_history.sql")),
     ("0006_stock_events", include_str!("../migrations/0006_stock_events.sql")),
+    ("0007_policies", include_str!("../migrations/0007_policies.sql")),
+    ("0008_webhooks", include_str!("../migrations/0008_webhooks.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.
