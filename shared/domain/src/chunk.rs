@@ -9,6 +9,10 @@ use std::ops::Range;
 /// The longest line, in bytes without its line end. A longer one is rejected, never buffered whole.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
+/// How many chunks of one file are under way at a time. The one that is done makes room for the next waiting one of the same
+/// remainder; so a large file never fills the queue, and a small one that comes later waits for at most so many.
+pub const WINDOW: i32 = 32;
+
 /// The bytes of a file that one chunk covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRange {

@@ -1,6 +1,7 @@
-//! What a file's name says: `<dataset>_<tenant_id>[_chunk_0000].<format>`.
+//! What a file's name says: `<dataset>_<tenant_id>[_chunk_0000].<layout>[.<compression>]`.
 
 use crate::dataset::{self, Dataset};
+use crate::format::Format;
 
 /// Why a file cannot be taken by its name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,15 +13,15 @@ pub enum NameError {
     #[error("there is no dataset `{0}`")]
     UnknownDataset(String),
     /// The ending is none that can be read.
-    #[error("only .ndjson and .jsonl files are read")]
+    #[error("only .ndjson, .jsonl and .csv files are read, each also as .gz or .zst")]
     UnsupportedFormat,
 }
 
-/// The dataset of a file of NDJSON, from its name and, where given, its dataset.
+/// The dataset of a file, from its name unless it is given, and its format, from its name.
 ///
 /// # Errors
 /// See [`NameError`].
-pub fn classify(name: &str, dataset: Option<&str>) -> Result<&'static Dataset, NameError> {
+pub fn classify(name: &str, dataset: Option<&str>) -> Result<(&'static Dataset, Format), NameError> {
     let dataset = match dataset {
         Some(given) => dataset::by_name(given).ok_or_else(|| NameError::UnknownDataset(given.to_owned()))?,
         // `order_items` and `orders` share their beginning only up to the underscore that must follow
@@ -31,12 +32,7 @@ pub fn classify(name: &str, dataset: Option<&str>) -> Result<&'static Dataset, N
             })
             .ok_or(NameError::NoDataset)?,
     };
-    let lower = name.to_ascii_lowercase();
-    if lower.ends_with(".ndjson") || lower.ends_with(".jsonl") {
-        Ok(dataset)
-    } else {
-        Err(NameError::UnsupportedFormat)
-    }
+    Format::of_name(name).map(|format| (dataset, format)).ok_or(NameError::UnsupportedFormat)
 }
 
 #[cfg(test)]
@@ -44,7 +40,7 @@ mod tests {
     use super::*;
 
     fn name_of(name: &str, dataset: Option<&str>) -> Result<&'static str, NameError> {
-        classify(name, dataset).map(|dataset| dataset.name)
+        classify(name, dataset).map(|(dataset, _)| dataset.name)
     }
 
     #[test]
@@ -61,6 +57,6 @@ mod tests {
         assert_eq!(name_of("export.ndjson", None), Err(NameError::NoDataset));
         assert_eq!(name_of("ordersx.ndjson", None), Err(NameError::NoDataset));
         assert_eq!(name_of("a.ndjson", Some("bananas")), Err(NameError::UnknownDataset("bananas".to_owned())));
-        assert_eq!(name_of("orders.csv", None), Err(NameError::UnsupportedFormat));
+        assert_eq!(name_of("orders.xlsx", None), Err(NameError::UnsupportedFormat));
     }
 }

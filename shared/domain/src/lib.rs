@@ -5,14 +5,21 @@
 
 pub mod api_key;
 pub mod chunk;
+pub mod csv;
+pub mod cut;
 pub mod dataset;
+pub mod failure;
 pub mod file_name;
+pub mod format;
 pub mod object_key;
 pub mod promotion;
+pub mod record;
 pub mod reject;
 pub mod row;
 pub mod state;
+pub mod tolerance;
 pub mod upload;
 pub mod value;
+pub mod webhook;
 
 pub use dataset::Dataset;

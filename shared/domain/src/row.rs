@@ -2,7 +2,7 @@
 
 use crate::dataset::{Dataset, Missing};
 use crate::reject::{Code, RowError};
-use crate::value::{self, Kind, Value};
+use crate::value::{self, Kind, Refusal, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ impl Row<'_> {
 }
 
 /// A refused row.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// Its id or natural key as far as they could be read, for people to find it by.
     pub key: Option<String>,
@@ -68,7 +68,14 @@ pub fn parse<'a>(dataset: &'static Dataset, tenant: Uuid, line: &'a [u8]) -> Res
         // a record that was no JSON travels as a string: it can only be refused again
         tokens = read_tokens(dataset, record).map_err(|(code, detail)| refuse(code, &detail))?;
     }
-    read(dataset, tenant, &tokens)
+    assemble(dataset, tenant, |slot, kind| {
+        let token = match slot {
+            Slot::Field(at) => tokens.fields[at],
+            Slot::CreatedAt => tokens.created_at,
+            Slot::TenantId => tokens.tenant_id,
+        };
+        token.map_or(Ok(Value::Null), |token| value::read(kind, token.get()))
+    })
 }
 
 /// The tokens of a line, one for each field.
@@ -210,18 +217,31 @@ impl Visitor<'_> for NameOf {
     }
 }
 
-fn read<'a>(dataset: &'static Dataset, tenant: Uuid, tokens: &Tokens<'a>) -> Result<Row<'a>, Refused> {
+/// Where a value stands in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Field(usize),
+    CreatedAt,
+    TenantId,
+}
+
+/// A row of the values that `value_of` finds for each slot, whatever form they come in.
+pub(crate) fn assemble<'a>(
+    dataset: &'static Dataset,
+    tenant: Uuid,
+    mut value_of: impl FnMut(Slot, Kind) -> Result<Value<'a>, Refusal>,
+) -> Result<Row<'a>, Refused> {
     let mut errors = Vec::new();
-    if let Some(token) = tokens.tenant_id
-        && !matches!(value::read(Kind::Uuid, token.get()), Ok(Value::Null))
-        && value::read(Kind::Uuid, token.get()) != Ok(Value::Uuid(tenant))
-    {
-        let detail = "the row belongs to another tenant than the one that sent it";
-        errors.push(RowError::of_field(Code::TenantMismatch, "tenant_id", detail));
+    match value_of(Slot::TenantId, Kind::Uuid) {
+        Ok(Value::Null) => {}
+        Ok(Value::Uuid(own)) if own == tenant => {}
+        _ => {
+            let detail = "the row belongs to another tenant than the one that sent it";
+            errors.push(RowError::of_field(Code::TenantMismatch, "tenant_id", detail));
+        }
     }
-    let mut take = |name: &str, kind: Kind, missing: Missing, token: Option<&'a RawValue>| {
-        let read = token.map_or(Ok(Value::Null), |token| value::read(kind, token.get()));
-        let refusal = match (read, missing) {
+    let mut take = |name: &str, slot: Slot, kind: Kind, missing: Missing| {
+        let refusal = match (value_of(slot, kind), missing) {
             (Ok(Value::Null), Missing::Refused) => (Code::MissingField, "the field is required".to_owned()),
             (Ok(Value::Null), Missing::Text(text)) => return Value::Text(Cow::Borrowed(text)),
             (Ok(Value::Null), Missing::Bool(truth)) => return Value::Bool(truth),
@@ -235,12 +255,13 @@ fn read<'a>(dataset: &'static Dataset, tenant: Uuid, tokens: &Tokens<'a>) -> Res
         Value::Null
     };
     let mut values = Vec::with_capacity(dataset.fields.len());
-    for (field, token) in dataset.fields.iter().zip(&tokens.fields) {
-        values.push(take(field.name, field.kind, field.missing, *token));
+    for (at, field) in dataset.fields.iter().enumerate() {
+        values.push(take(field.name, Slot::Field(at), field.kind, field.missing));
     }
-    let created_at = match tokens.created_at.filter(|_| dataset.created_at) {
-        Some(token) => take("created_at", Kind::Timestamp, Missing::Null, Some(token)),
-        None => Value::Null,
+    let created_at = if dataset.created_at {
+        take("created_at", Slot::CreatedAt, Kind::Timestamp, Missing::Null)
+    } else {
+        Value::Null
     };
     if errors.is_empty()
         && let Err(error) = (dataset.complete)(&mut values)

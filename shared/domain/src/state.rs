@@ -22,6 +22,10 @@ pub enum FileState {
     Failed,
     /// Its object never arrived.
     Expired,
+    /// Somebody asked for its end, and work may still hold it.
+    Cancelling,
+    /// It ended because somebody asked; what was promoted before stays.
+    Cancelled,
 }
 
 impl FileState {
@@ -37,6 +41,8 @@ impl FileState {
             Self::CompletedWithErrors => "completed_with_errors",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -52,6 +58,8 @@ impl FileState {
             Self::CompletedWithErrors,
             Self::Failed,
             Self::Expired,
+            Self::Cancelling,
+            Self::Cancelled,
         ]
         .into_iter()
         .find(|state| state.as_str() == text)
@@ -60,7 +68,7 @@ impl FileState {
     /// Whether nothing more happens to the file by itself.
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::CompletedWithErrors | Self::Failed | Self::Expired)
+        matches!(self, Self::Completed | Self::CompletedWithErrors | Self::Failed | Self::Expired | Self::Cancelled)
     }
 
     /// The four words that the predecessor's clients know.
@@ -68,9 +76,9 @@ impl FileState {
     pub fn legacy(self) -> &'static str {
         match self {
             Self::AwaitingUpload => "pending",
-            Self::Uploaded | Self::Loading | Self::Promoting => "processing",
+            Self::Uploaded | Self::Loading | Self::Promoting | Self::Cancelling => "processing",
             Self::Completed | Self::CompletedWithErrors => "completed",
-            Self::Failed | Self::Expired => "failed",
+            Self::Failed | Self::Expired | Self::Cancelled => "failed",
         }
     }
 }
@@ -78,22 +86,31 @@ impl FileState {
 /// The state of a session, which follows from its files'.
 ///
 /// While any file is open it is the state of the file that is furthest behind, but past `awaiting_upload` as soon as any
-/// file is. Then the worst end of any file counts. A session without files waits for them until it `has_expired`.
+/// file is, and `cancelling` once somebody has asked for the end. Then the worst end of any file counts. A session without
+/// files waits for them until it `has_expired`.
 #[must_use]
-pub fn session_state(files: impl IntoIterator<Item = FileState>, has_expired: bool) -> FileState {
+pub fn session_state(files: impl IntoIterator<Item = FileState>, has_expired: bool, is_cancelled: bool) -> FileState {
     let files: Vec<_> = files.into_iter().collect();
     let has = |state| files.contains(&state);
     let open = || files.iter().filter(|state| !state.is_terminal());
     if files.is_empty() {
-        if has_expired { FileState::Expired } else { FileState::AwaitingUpload }
+        match (is_cancelled, has_expired) {
+            (true, _) => FileState::Cancelled,
+            (false, true) => FileState::Expired,
+            (false, false) => FileState::AwaitingUpload,
+        }
     } else if open().next().is_some() {
-        if files.iter().all(|state| *state == FileState::AwaitingUpload) {
+        if is_cancelled {
+            FileState::Cancelling
+        } else if files.iter().all(|state| *state == FileState::AwaitingUpload) {
             FileState::AwaitingUpload
         } else if open().all(|state| *state == FileState::Promoting) {
             FileState::Promoting
         } else {
             FileState::Loading
         }
+    } else if has(FileState::Cancelled) {
+        FileState::Cancelled
     } else if files.iter().all(|state| *state == FileState::Expired) {
         FileState::Expired
     } else if has(FileState::Failed) || has(FileState::Expired) {
@@ -105,6 +122,14 @@ pub fn session_state(files: impl IntoIterator<Item = FileState>, has_expired: bo
     }
 }
 
+/// Which of a session's open files may be promoted, given the states of all open ones in their turn: the first, if it is
+/// staged. A dry run waits until all are, because it promotes them together to undo them together.
+#[must_use]
+pub fn may_be_promoted(open: &[FileState], dry_run: bool) -> bool {
+    let waited_for = open.iter().take(if dry_run { open.len() } else { 1 });
+    !open.is_empty() && waited_for.copied().all(|state| state == FileState::Promoting)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,24 +137,52 @@ mod tests {
 
     #[test]
     fn a_session_is_open_while_any_file_is() {
-        assert_eq!(session_state([Completed, AwaitingUpload], false), Loading);
-        assert_eq!(session_state([Failed, Promoting], false), Promoting);
-        assert_eq!(session_state([AwaitingUpload, AwaitingUpload], false), AwaitingUpload);
+        assert_eq!(session_state([Completed, AwaitingUpload], false, false), Loading);
+        assert_eq!(session_state([Failed, Promoting], false, false), Promoting);
+        assert_eq!(session_state([AwaitingUpload, AwaitingUpload], false, false), AwaitingUpload);
     }
 
     #[test]
     fn the_worst_end_of_any_file_counts() {
-        assert_eq!(session_state([Completed, Completed], false), Completed);
-        assert_eq!(session_state([Completed, CompletedWithErrors], false), CompletedWithErrors);
-        assert_eq!(session_state([CompletedWithErrors, Failed], false), Failed);
-        assert_eq!(session_state([Completed, Expired], false), Failed);
-        assert_eq!(session_state([Expired, Expired], false), Expired);
-        assert_eq!(session_state([], true), Expired);
+        assert_eq!(session_state([Completed, Completed], false, false), Completed);
+        assert_eq!(session_state([Completed, CompletedWithErrors], false, false), CompletedWithErrors);
+        assert_eq!(session_state([CompletedWithErrors, Failed], false, false), Failed);
+        assert_eq!(session_state([Completed, Expired], false, false), Failed);
+        assert_eq!(session_state([Expired, Expired], false, false), Expired);
+        assert_eq!(session_state([], true, false), Expired);
+    }
+
+    #[test]
+    fn a_cancelled_session_is_open_until_nothing_holds_it() {
+        assert_eq!(session_state([Completed, Loading], false, true), Cancelling);
+        assert_eq!(session_state([Completed, Cancelled], false, true), Cancelled);
+        assert_eq!(session_state([], false, true), Cancelled);
+        assert_eq!(session_state([Failed, Completed], false, true), Failed, "it had ended before");
+    }
+
+    #[test]
+    fn a_file_has_its_turn_when_those_before_it_have_ended() {
+        assert!(may_be_promoted(&[Promoting, Loading], false));
+        assert!(!may_be_promoted(&[Loading, Promoting], false), "it waits for the first");
+        assert!(!may_be_promoted(&[Promoting, Loading], true), "a dry run waits for all");
+        assert!(may_be_promoted(&[Promoting, Promoting], true));
+        assert!(!may_be_promoted(&[], false));
     }
 
     #[test]
     fn states_read_back() {
-        for state in [AwaitingUpload, Uploaded, Loading, Promoting, Completed, CompletedWithErrors, Failed, Expired] {
+        for state in [
+            AwaitingUpload,
+            Uploaded,
+            Loading,
+            Promoting,
+            Completed,
+            CompletedWithErrors,
+            Failed,
+            Expired,
+            Cancelling,
+            Cancelled,
+        ] {
             assert_eq!(FileState::parse(state.as_str()), Some(state));
         }
     }

@@ -1,6 +1,7 @@
 //! One field of a row: what its column takes, and how a JSON token becomes that.
 
 use crate::reject::Code;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -95,6 +96,35 @@ pub fn read<'a>(kind: Kind, token: &'a str) -> Result<Value<'a>, Refusal> {
         }
         _ if first != b'"' => Err(wrong_type("a string", first)),
         _ => string(kind, text(token)?),
+    }
+}
+
+/// Reads one cell of a CSV record as a value of `kind`; an empty one is null.
+///
+/// # Errors
+/// The code and detail of what is wrong with it.
+pub fn read_cell(kind: Kind, cell: &str) -> Result<Value<'_>, Refusal> {
+    if cell.is_empty() {
+        return Ok(Value::Null);
+    }
+    match kind {
+        Kind::Bool => truth(cell).map(Value::Bool).ok_or_else(|| (Code::WrongType, "must be true or false".to_owned())),
+        Kind::Object => match serde_json::from_str::<&RawValue>(cell) {
+            Ok(token) => read(kind, token.get()),
+            Err(_) => Err((Code::InvalidObject, "the cell does not hold JSON".to_owned())),
+        },
+        Kind::Money | Kind::Integer(..) => number(kind, cell),
+        _ => string(kind, Cow::Borrowed(cell)),
+    }
+}
+
+/// The truth value that a cell says, as spreadsheets and languages write it.
+pub(crate) fn truth(cell: &str) -> Option<bool> {
+    let says = |words: [&str; 3]| words.iter().any(|word| cell.eq_ignore_ascii_case(word));
+    match (says(["true", "t", "1"]), says(["false", "f", "0"])) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
     }
 }
 
@@ -365,6 +395,23 @@ mod tests {
             assert_eq!(code(Kind::Object, token), Code::InvalidObject, "{token}");
         }
         assert_eq!(code(Kind::Object, "\"{'a': None}\""), Code::WrongType);
+    }
+
+    #[test]
+    fn cells_are_read_as_their_column_asks() {
+        let cell = |kind, text| read_cell(kind, text);
+        assert_eq!(cell(Kind::Text(9), ""), Ok(Value::Null));
+        assert_eq!(cell(Kind::Text(9), "\"a\\"), Ok(Value::Text("\"a\\".into())), "no JSON escapes in a cell");
+        assert_eq!(cell(Kind::Money, "12.5"), Ok(Value::Cents(1250)));
+        assert_eq!(cell(Kind::Bool, "True"), Ok(Value::Bool(true)));
+        assert_eq!(cell(Kind::Bool, "0"), Ok(Value::Bool(false)));
+        assert_eq!(cell(Kind::Bool, "maybe").expect_err("no truth").0, Code::WrongType);
+        assert_eq!(cell(Kind::Object, "{\"a\": 1}"), Ok(Value::Json("{\"a\": 1}".into())));
+        assert_eq!(cell(Kind::Object, "null"), Ok(Value::Null));
+        for wrong in ["{'a': None}", "{\"a\": 1", "{\"a\": \"\\u0000\"}"] {
+            assert_eq!(cell(Kind::Object, wrong).expect_err(wrong).0, Code::InvalidObject, "{wrong}");
+        }
+        assert_eq!(cell(Kind::Object, "[1]").expect_err("an array").0, Code::WrongType);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Customers, unique by e-mail within a tenant.
 
-use super::{Dataset, Field, nothing_follows};
+use super::{Dataset, Field, Lane, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static CUSTOMERS: Dataset = Dataset {
@@ -15,5 +15,7 @@ pub(super) static CUSTOMERS: Dataset = Dataset {
     natural_key: Some(2),
     month: None,
     created_at: true,
+    references: &[],
+    lane: Lane::Bulk,
     complete: nothing_follows,
 };

@@ -36,8 +36,31 @@ pub struct Dataset {
     pub month: Option<usize>,
     /// Whether rows carry `created_at`, which is the time of the upload where it is not given.
     pub created_at: bool,
+    /// What its rows refer to, which comes before it in [`ALL`].
+    pub references: &'static [Reference],
+    /// What it waits behind.
+    pub lane: Lane,
     /// Fills fields that follow from others, once all are read without an error.
     pub complete: fn(&mut [Value<'_>]) -> Result<(), RowError>,
+}
+
+/// A field that names a row of another dataset by its id.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// Which field.
+    pub field: usize,
+    /// The dataset of the row that it names.
+    pub to: &'static str,
+}
+
+/// Which queues a dataset's work goes through. Each lane has workers of its own, so that work in one never waits for work
+/// in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Stock and prices: what shops act on within minutes.
+    Urgent,
+    /// Everything else.
+    Bulk,
 }
 
 /// A field of a dataset.
@@ -115,4 +138,20 @@ fn nothing_follows(_: &mut [Value<'_>]) -> Result<(), RowError> {
 pub fn month_suffix(micros: i64) -> Option<String> {
     let date = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(micros).ok()?);
     Some(format!("y{:04}m{:02}", date.year(), date.month()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dataset_refers_to_is_promoted_before_it() {
+        for dataset in ALL {
+            for reference in dataset.references {
+                let to = by_name(reference.to).expect(reference.to);
+                assert!(to.rank() < dataset.rank(), "{} refers to {}", dataset.name, to.name);
+                assert!(matches!(dataset.fields[reference.field].kind, Kind::Uuid));
+            }
+        }
+    }
 }

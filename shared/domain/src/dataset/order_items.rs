@@ -1,6 +1,6 @@
 //! The items of orders.
 
-use super::{Dataset, Field};
+use super::{Dataset, Field, Lane, Reference};
 use crate::reject::{Code, RowError};
 use crate::value::{Kind, MAX_CENTS, Value};
 
@@ -22,6 +22,8 @@ pub(super) static ORDER_ITEMS: Dataset = Dataset {
     natural_key: None,
     month: None,
     created_at: false,
+    references: &[Reference { field: 1, to: "orders" }, Reference { field: 2, to: "products" }],
+    lane: Lane::Bulk,
     complete: multiply_out,
 };
 

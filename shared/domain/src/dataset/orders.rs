@@ -1,6 +1,6 @@
 //! Orders, unique by external order id within a tenant, over all months.
 
-use super::{Dataset, Field, Missing, nothing_follows};
+use super::{Dataset, Field, Lane, Missing, Reference, nothing_follows};
 use crate::value::Kind;
 
 /// The statuses that an order takes.
@@ -24,5 +24,7 @@ pub(super) static ORDERS: Dataset = Dataset {
     natural_key: Some(1),
     month: Some(8),
     created_at: true,
+    references: &[Reference { field: 2, to: "customers" }],
+    lane: Lane::Bulk,
     complete: nothing_follows,
 };

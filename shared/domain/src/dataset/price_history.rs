@@ -1,6 +1,6 @@
 //! The prices that products had, and from when to when.
 
-use super::{Dataset, Field, nothing_follows};
+use super::{Dataset, Field, Lane, Reference, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static PRICE_HISTORY: Dataset = Dataset {
@@ -16,5 +16,7 @@ pub(super) static PRICE_HISTORY: Dataset = Dataset {
     natural_key: None,
     month: None,
     created_at: false,
+    references: &[Reference { field: 1, to: "products" }],
+    lane: Lane::Urgent,
     complete: nothing_follows,
 };

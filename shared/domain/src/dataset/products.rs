@@ -1,6 +1,6 @@
 //! Products, unique by sku within a tenant.
 
-use super::{Dataset, Field, Missing, nothing_follows};
+use super::{Dataset, Field, Lane, Missing, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static PRODUCTS: Dataset = Dataset {
@@ -17,5 +17,7 @@ pub(super) static PRODUCTS: Dataset = Dataset {
     natural_key: Some(1),
     month: None,
     created_at: true,
+    references: &[],
+    lane: Lane::Bulk,
     complete: nothing_follows,
 };

@@ -1,6 +1,6 @@
 //! What came into stock and went out of it, kept as it was sent.
 
-use super::{Dataset, Field, nothing_follows};
+use super::{Dataset, Field, Lane, Reference, nothing_follows};
 use crate::value::Kind;
 
 /// Where an event comes from.
@@ -22,5 +22,7 @@ pub(super) static STOCK_EVENTS: Dataset = Dataset {
     natural_key: None,
     month: None,
     created_at: true,
+    references: &[Reference { field: 1, to: "products" }],
+    lane: Lane::Urgent,
     complete: nothing_follows,
 };
