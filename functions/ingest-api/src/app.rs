@@ -1,13 +1,19 @@
 //! What the routes work with.
 
-use axum::http::HeaderMap;
-use intake_aws::Objects;
+use axum::http::{HeaderMap, StatusCode};
 use intake_aws::idempotency::Records;
+use intake_aws::{Objects, Queue};
+use intake_domain::object_key::FileKey;
 use intake_lambda::Problem;
 use intake_lambda::auth::Authenticator;
+use intake_lambda::lanes::Lanes;
+use intake_lambda::turn::{Turns, WakeError};
 use intake_postgres::Database;
 use intake_postgres::ledger::{self, Session};
 use uuid::Uuid;
+
+/// How many calls of a store one request makes at a time.
+pub(crate) const CALLS_AT_ONCE: usize = 8;
 
 /// The clients, made once.
 pub(crate) struct App {
@@ -15,7 +21,13 @@ pub(crate) struct App {
     pub(crate) authenticator: Authenticator,
     pub(crate) objects: Objects,
     pub(crate) idempotency: Records,
+    /// Objects that have arrived.
+    pub(crate) uploads: Queue,
+    pub(crate) chunks: Lanes,
+    pub(crate) turns: Turns,
     pub(crate) part_bytes: u64,
+    /// Hosts that are called although they are not on the public internet.
+    pub(crate) webhook_allowed_hosts: Vec<String>,
 }
 
 impl App {
@@ -32,5 +44,31 @@ impl App {
         let session = ledger::session_by_token(&scope, token).await?;
         scope.commit().await?;
         session.ok_or_else(unknown)
+    }
+
+    /// Lets a session go on, or end, with whoever has the next turn in it.
+    pub(crate) async fn wake(&self, key: FileKey) -> Result<(), Problem> {
+        let scope = self.database.begin(key.tenant_id).await?;
+        let file = ledger::file(&scope, key.file_id).await?;
+        scope.commit().await?;
+        if let Some(file) = file {
+            self.turns.wake(&self.database, &file).await.map_err(|error| match error {
+                WakeError::Ledger(error) => Problem::from(error),
+                WakeError::Queue(error) => Problem::from(error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a session that takes nothing more.
+pub(crate) fn check_open(session: &Session) -> Result<(), Problem> {
+    let gone = |code, detail: &str| Err(Problem::new(StatusCode::GONE, code, detail));
+    if session.is_cancelled {
+        gone("CANCELLED", "the session was cancelled; open another one")
+    } else if session.has_expired {
+        gone("EXPIRED", "the session has expired; open another one")
+    } else {
+        Ok(())
     }
 }

@@ -1,42 +1,36 @@
 //! One chunk: read, validate, stage.
 
+use crate::validate::Validation;
 use bytes::{Bytes, BytesMut};
 use intake_aws::messages::LoadChunk;
-use intake_aws::{Error as AwsError, Objects, Queue};
-use intake_domain::chunk::{self, ChunkRange, Line, MAX_LINE_BYTES, Owned};
-use intake_domain::reject::{Code, RowError};
-use intake_domain::row;
-use intake_lambda::batch::Retry;
-use intake_lambda::turn::{Wake, wake};
-use intake_postgres::ledger::{self, ChunkCounts, File, Reject};
-use intake_postgres::staged::{Place, Writer};
+use intake_aws::{Error as AwsError, Objects};
+use intake_domain::chunk::{self, ChunkRange, Owned};
+use intake_domain::failure::Failure;
+use intake_domain::format::Layout;
+use intake_domain::state::FileState;
+use intake_lambda::batch::{Delivery, Retry};
+use intake_lambda::fail_point;
+use intake_lambda::lanes::Lanes;
+use intake_lambda::turn::Turns;
+use intake_postgres::ledger::{self, Chunk, ChunkCounts, File, PlannedChunk};
 use intake_postgres::{Database, Scope};
-use serde_json::value::RawValue;
-use std::time::SystemTime;
 
 /// How much is read at once past a chunk's end to find the end of its last line.
 const READ_ON_BYTES: u64 = 64 << 10;
-
-/// How much of a line that is no JSON object is kept as its record.
-const KEPT_OF_NO_OBJECT: usize = 64 << 10;
-
-/// How many rejects are kept in memory before they are written.
-const REJECTS_AT_ONCE: usize = 1_000;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the function works with.
 pub(crate) struct Loader {
     pub(crate) database: Database,
     pub(crate) objects: Objects,
-    pub(crate) promotions: Queue,
+    pub(crate) chunks: Lanes,
+    pub(crate) turns: Turns,
 }
 
 impl Loader {
     /// Handles one message. Run again it stages nothing twice, and sends again what may not have been sent.
-    pub(crate) async fn handle(&self, body: &str) -> Result<(), Retry> {
+    pub(crate) async fn handle(&self, body: &str, delivery: Delivery) -> Result<(), Retry> {
         match read_message(body) {
-            Some(message) => self.load(message).await,
+            Some(message) => self.load(message, delivery).await,
             None => Ok(()),
         }
     }
@@ -44,7 +38,10 @@ impl Loader {
     /// Ends the file of a chunk that could not be loaded.
     pub(crate) async fn give_up_message(&self, body: &str) -> Result<(), Retry> {
         match read_message(body) {
-            Some(message) => self.give_up(message, "LOADING_FAILED", "a chunk could not be loaded in five tries").await,
+            Some(message) => {
+                let detail = format!("chunk {} could not be read and staged in five tries", message.chunk_index);
+                self.give_up(message, Failure::LoadingFailed, &detail).await
+            }
             None => Ok(()),
         }
     }
@@ -52,34 +49,70 @@ impl Loader {
     #[tracing::instrument(skip_all, fields(
         tenant_id = %message.tenant_id, file_id = %message.file_id, chunk_index = message.chunk_index,
     ))]
-    async fn load(&self, message: LoadChunk) -> Result<(), Retry> {
+    async fn load(&self, message: LoadChunk, delivery: Delivery) -> Result<(), Retry> {
         let LoadChunk { tenant_id, file_id, chunk_index } = message;
         let look_up = async |scope: &mut Scope<'_>| ledger::chunk(scope, file_id, chunk_index).await;
-        let Some((file, range, is_planned)) = self.database.run("chunk", tenant_id, look_up).await? else {
+        let Some(chunk) = self.database.run("chunk", tenant_id, look_up).await? else {
             tracing::error!("message names a chunk that is not in the ledger, dropped");
             return Ok(());
         };
-        if is_planned && !file.state.is_terminal() {
-            let etag = file.object_etag.as_deref().unwrap_or_default();
-            let (lines, base) = match self.read(&file, etag, range).await {
+        let Chunk { file, plan, is_planned } = chunk;
+        if file.is_cancelled && !file.state.is_terminal() {
+            return Ok(self.turns.end_cancelled(&self.database, &file).await?);
+        }
+        let is_due = is_planned && file.state == FileState::Loading;
+        if is_due {
+            fail_point!("load-chunk.before-read", tenant_id);
+            let (bytes, base) = match self.read(&file, chunk_index, &plan).await {
                 Err(AwsError::ObjectReplaced) => {
                     let detail = "another object was uploaded in the file's place while it was loaded";
-                    return self.give_up(message, "OBJECT_REPLACED", detail).await;
+                    return self.give_up(message, Failure::ObjectReplaced, detail).await;
                 }
                 other => other?,
             };
-            let staged = self.stage(message, &file, &lines, base).await?;
+            let staged = self.stage(message, &file, &bytes, base).await?;
             tracing::info!(accepted = staged.accepted, rejected = staged.rejected, "chunk staged");
         }
         // a transaction of its own: of two last chunks staged at the same time, neither would see the other
-        let finish = async |scope: &mut Scope<'_>| ledger::finish_staging(scope, file_id).await;
-        self.database.run("finish_staging", tenant_id, finish).await?;
-        Ok(wake(&self.database, &self.promotions, &file, Wake::Itself).await?)
+        let finish = async |scope: &mut Scope<'_>| {
+            let has_moved = ledger::finish_staging(scope, file_id).await?;
+            Ok((has_moved, ledger::next_in_window(scope, file_id, chunk_index).await?))
+        };
+        let (has_moved, next) = self.database.run("finish_staging", tenant_id, finish).await?;
+        fail_point!("load-chunk.after-finish", tenant_id);
+        // a message delivered twice sends nothing twice; one that is tried again may not have sent anything
+        if is_due || delivery.is_retry {
+            let next = next.map(|chunk_index| LoadChunk { tenant_id, file_id, chunk_index });
+            self.chunks.of(file.dataset).send_all(next.as_slice()).await?;
+            fail_point!("load-chunk.after-next", tenant_id);
+        }
+        if has_moved || delivery.is_retry {
+            self.turns.wake(&self.database, &file).await?;
+            fail_point!("load-chunk.after-wake", tenant_id);
+        }
+        Ok(())
     }
 
-    /// The lines that the chunk owns, and where they begin in the file.
-    async fn read(&self, file: &File, etag: &str, range: ChunkRange) -> Result<(Bytes, u64), AwsError> {
-        let key = file.key.to_string();
+    /// The bytes that the chunk owns, and where they begin in the file, unpacked.
+    async fn read(&self, file: &File, index: i32, plan: &PlannedChunk) -> Result<(Bytes, u64), AwsError> {
+        let PlannedChunk { range, piece_etag } = plan;
+        let mut buffer = BytesMut::new();
+        match piece_etag {
+            Some(etag) => {
+                self.objects.read_range(&file.key.piece(index), etag, 0, range.end - range.start, &mut buffer).await?;
+            }
+            None if file.format.layout == Layout::Ndjson => return self.read_lines(file, *range).await,
+            None => {
+                let etag = file.object_etag.as_deref().unwrap_or_default();
+                self.objects.read_range(&file.key.to_string(), etag, range.start, range.end, &mut buffer).await?;
+            }
+        }
+        Ok((buffer.freeze(), range.start))
+    }
+
+    /// The lines that begin in a range that was cut without looking.
+    async fn read_lines(&self, file: &File, range: ChunkRange) -> Result<(Bytes, u64), AwsError> {
+        let (key, etag) = (file.key.to_string(), file.object_etag.as_deref().unwrap_or_default());
         let mut end = range.end;
         let mut buffer = BytesMut::with_capacity((range.end - range.start + READ_ON_BYTES) as usize);
         self.objects.read_range(&key, etag, range.start, end, &mut buffer).await?;
@@ -98,39 +131,45 @@ impl Loader {
         }
     }
 
-    /// Validates the lines, and commits the rejects together with the chunk's new state, after its object is written.
-    async fn stage(&self, message: LoadChunk, file: &File, lines: &[u8], base: u64) -> Result<ChunkCounts, Retry> {
-        let LoadChunk { file_id, chunk_index, .. } = message;
-        let scope: Scope<'_> = self.database.begin(message.tenant_id).await?;
-        let mut validation = Validation::new(file, lines, base);
+    /// Validates the records, and commits the rejects together with the chunk's new state, after its object is written.
+    async fn stage(&self, message: LoadChunk, file: &File, bytes: &[u8], base: u64) -> Result<ChunkCounts, Retry> {
+        let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        let scope: Scope<'_> = self.database.begin(tenant_id).await?;
+        let mut validation = Validation::new(file, bytes, base)?;
         if ledger::lock_planned_chunk(&scope, file_id, chunk_index).await? {
             // in batches, because a chunk may be nothing but rejects
             while let Some(rejects) = validation.next_rejects() {
                 ledger::insert_rejects(&scope, file_id, chunk_index, &rejects).await?;
             }
-            self.objects.put(&file.key.staged(chunk_index), validation.writer.finish()).await?;
-            ledger::stage(&scope, file_id, chunk_index, validation.counts).await?;
+            fail_point!("load-chunk.before-put", tenant_id);
+            let (counts, object) = validation.finish();
+            self.objects.put(&file.key.staged(chunk_index), object).await?;
+            fail_point!("load-chunk.after-put", tenant_id);
+            ledger::stage(&scope, file_id, chunk_index, counts).await?;
+            scope.commit().await?;
+            fail_point!("load-chunk.after-stage", tenant_id);
+            return Ok(counts);
         }
-        scope.commit().await?;
-        Ok(validation.counts)
+        scope.rollback().await?;
+        Ok(ChunkCounts::default())
     }
 
     /// Ends the file with its chunk, unless another delivery staged it, and lets the rest of the session go on.
-    async fn give_up(&self, message: LoadChunk, code: &str, detail: &str) -> Result<(), Retry> {
+    async fn give_up(&self, message: LoadChunk, failure: Failure, detail: &str) -> Result<(), Retry> {
         let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        fail_point!("load-chunk.before-give-up", tenant_id);
         let fail = async |scope: &mut Scope<'_>| {
-            if ledger::fail_chunk(scope, file_id, chunk_index, "planned", code).await? {
-                ledger::fail_file(scope, file_id, code, detail).await?;
+            if ledger::fail_chunk(scope, file_id, chunk_index, failure, detail).await? {
+                ledger::fail_file(scope, file_id, failure, detail).await?;
             }
             ledger::file(scope, file_id).await
         };
-        match self.database.run("give_up", tenant_id, fail).await? {
-            Some(file) if file.state.is_terminal() => {
-                Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?)
-            }
-            Some(file) => Ok(wake(&self.database, &self.promotions, &file, Wake::Itself).await?),
-            None => Ok(()),
+        let file = self.database.run("give_up", tenant_id, fail).await?;
+        fail_point!("load-chunk.after-give-up", tenant_id);
+        if let Some(file) = file {
+            self.turns.wake(&self.database, &file).await?;
         }
+        Ok(())
     }
 }
 
@@ -140,70 +179,4 @@ fn read_message(body: &str) -> Option<LoadChunk> {
         tracing::error!("message names no chunk, dropped");
     }
     message
-}
-
-/// Goes through the lines of a chunk: rows into the staged object, the rest out as rejects.
-struct Validation<'a> {
-    file: &'a File,
-    lines: Box<dyn Iterator<Item = Line<'a>> + Send + 'a>,
-    /// Where the first line begins in the file.
-    base: u64,
-    writer: Writer,
-    counts: ChunkCounts,
-}
-
-impl<'a> Validation<'a> {
-    fn new(file: &'a File, lines: &'a [u8], base: u64) -> Self {
-        let received_at = file.uploaded_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let received_at = received_at.map_or(0, |since| since.as_micros() as i64);
-        let writer = Writer::new(file.dataset, file.key.tenant_id, received_at, lines.len() + lines.len() / 4);
-        Self { file, lines: Box::new(chunk::lines(lines)), base, writer, counts: ChunkCounts::default() }
-    }
-
-    /// Goes on to the next [`REJECTS_AT_ONCE`] rejects or the end; `None` when there are no more.
-    fn next_rejects(&mut self) -> Option<Vec<Reject>> {
-        let mut rejects = Vec::new();
-        while rejects.len() < REJECTS_AT_ONCE {
-            let Some(line) = self.lines.next() else {
-                break;
-            };
-            self.counts.lines += 1;
-            let offset = self.base + line.offset as u64;
-            let bytes = match line.bytes.strip_prefix(BYTE_ORDER_MARK) {
-                Some(rest) if offset == 0 => rest,
-                _ => line.bytes,
-            };
-            if bytes.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            self.counts.accepted += 1;
-            let refused = if line.is_too_long() {
-                let detail = format!("the line is over {MAX_LINE_BYTES} bytes");
-                row::Refused { key: None, errors: vec![RowError::of_row(Code::LineTooLong, detail)] }
-            } else {
-                match row::parse(self.file.dataset, self.file.key.tenant_id, bytes) {
-                    Ok(mut row) => {
-                        row.identify(self.file.dataset, || self.file.key.row_id(offset));
-                        let place = Place { line: line.number, offset, length: line.bytes.len() as u32 };
-                        self.writer.push(&row, place);
-                        continue;
-                    }
-                    Err(refused) => refused,
-                }
-            };
-            self.counts.rejected += 1;
-            // an object stands in the answer as it is; anything else as a string, which escapes may make six times as long
-            let is_object = !line.is_too_long()
-                && serde_json::from_slice::<&RawValue>(bytes).is_ok_and(|raw| raw.get().starts_with('{'));
-            let kept = if is_object { bytes } else { &bytes[..bytes.len().min(KEPT_OF_NO_OBJECT)] };
-            rejects.push(Reject {
-                line: line.number,
-                offset,
-                key: refused.key,
-                errors: refused.errors,
-                record: String::from_utf8_lossy(kept).into_owned(),
-            });
-        }
-        Some(rejects).filter(|rejects| !rejects.is_empty())
-    }
 }

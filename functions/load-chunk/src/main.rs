@@ -1,9 +1,12 @@
 //! `load-chunk`: the lines of one chunk become staged rows and rejects. See README.md.
 
 mod load;
+mod validate;
 
 use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::lanes::{LaneUrls, Lanes};
+use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
 use intake_postgres::Database;
 
@@ -13,13 +16,20 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let mut environment = Environment::default();
     let database_url = environment.text("DATABASE_URL");
     let bucket = environment.text("UPLOAD_BUCKET");
-    let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
+    let chunks = LaneUrls::read(&mut environment, "CHUNK");
+    let promotions = LaneUrls::read(&mut environment, "PROMOTION");
+    let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let loader = load::Loader {
         database: Database::new(&database_url, "load-chunk")?,
         objects: Objects::new(&aws, bucket),
-        promotions: Queue::new(&aws, promotion_queue),
+        chunks: Lanes::new(&aws, chunks),
+        turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
     };
-    batch::run(async |body, _| loader.handle(body).await, async |body| loader.give_up_message(body).await).await
+    batch::run(
+        async |body, delivery| loader.handle(body, delivery).await,
+        async |body| loader.give_up_message(body).await,
+    )
+    .await
 }

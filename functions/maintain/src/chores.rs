@@ -1,34 +1,39 @@
 //! Each chore can be run at any time, any number of times.
 
-use intake_aws::Queue;
-use intake_aws::messages::{LoadChunk, PromoteFile};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated};
+use intake_aws::{Objects, Queue};
+use intake_domain::failure::Failure;
 use intake_domain::state::FileState;
-use intake_lambda::batch::describe;
-use intake_postgres::{Database, Scope, admin, ledger};
+use intake_lambda::batch::{Retry, describe};
+use intake_lambda::fail_point;
+use intake_lambda::lanes::Lanes;
+use intake_lambda::turn::Turns;
+use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
+use intake_postgres::{Database, Scope, admin, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How many waiting chunks of one stalled file are sent again in one run.
-const CHUNKS_AT_ONCE: i64 = 10_000;
-
 /// What the function works with.
 pub(crate) struct Chores {
     pub(crate) database: Database,
     pub(crate) owner_database_url: String,
+    pub(crate) objects: Objects,
     pub(crate) uploads: Queue,
-    pub(crate) chunks: Queue,
-    pub(crate) promotions: Queue,
+    pub(crate) chunks: Lanes,
+    pub(crate) turns: Turns,
 }
 
-/// What is to be sent for one tenant.
-#[derive(Default)]
+/// What there is to do for one tenant.
 struct Work {
-    expired: usize,
-    uploads: Vec<Value>,
-    chunks: Vec<LoadChunk>,
-    promotions: Vec<PromoteFile>,
+    expired: Vec<ExpiredFile>,
+    /// Files that stand still, each with the chunks to send again.
+    stalled: Vec<(StalledFile, Vec<i32>)>,
+    half_cancelled: Vec<Uuid>,
+    webhooks: Vec<Uuid>,
+    /// Sessions that have ended and told nobody.
+    unannounced: Vec<Uuid>,
 }
 
 impl Chores {
@@ -39,57 +44,93 @@ impl Chores {
             tracing::error!(error = describe(&error), "partitions not made, left to the next run");
             0
         });
-        let (mut expired, mut resent) = (0, 0);
+        let (mut expired, mut resent, mut failed) = (0, 0, 0);
         for tenant in admin::list_tenants(&mut owner).await? {
-            let work = self.database.run("maintain", tenant.id, find_work).await?;
-            self.uploads.send_all(&work.uploads).await?;
-            self.chunks.send_all(&work.chunks).await?;
-            self.promotions.send_all(&work.promotions).await?;
-            expired += work.expired;
-            resent += work.uploads.len() + work.chunks.len() + work.promotions.len();
+            match self.tend(tenant.id).await {
+                Ok(done) => {
+                    expired += done.0;
+                    resent += done.1;
+                }
+                Err(error) => {
+                    tracing::error!(tenant_id = %tenant.id, error = describe(&*error), "tenant left to the next run");
+                    failed += 1;
+                }
+            }
         }
-        tracing::info!(partitions, expired, resent, "chores done");
-        Ok(json!({ "partitions": partitions, "expired": expired, "resent": resent }))
+        tracing::info!(partitions, expired, resent, failed, "chores done");
+        Ok(json!({ "partitions": partitions, "expired": expired, "resent": resent, "failed": failed }))
+    }
+
+    /// One tenant's: how many files have expired, and how much was sent again.
+    async fn tend(&self, tenant: Uuid) -> Result<(usize, usize), Retry> {
+        let work = self.database.run("find_work", tenant, find_work).await?;
+        fail_point!("maintain.after-expiry", tenant);
+        for file in &work.expired {
+            if let Some(upload) = &file.multipart_upload_id {
+                self.objects.abort_multipart(&file.key.to_string(), upload).await?;
+            }
+        }
+        for (file, chunks) in &work.stalled {
+            self.send_again(file, chunks).await?;
+        }
+        for session in &work.half_cancelled {
+            let end = async |scope: &mut Scope<'_>| ledger::end_cancelled(scope, *session).await;
+            self.database.run("end_cancelled", tenant, end).await?;
+        }
+        // files that waited for one that has ended now have their turn
+        let mut sessions: BTreeSet<Uuid> = work.half_cancelled.iter().chain(&work.unannounced).copied().collect();
+        sessions.extend(work.expired.iter().map(|file| file.key.session_id));
+        sessions.extend(work.stalled.iter().map(|(file, _)| file.key.session_id));
+        for session in sessions {
+            self.turns.wake_session(&self.database, tenant, session).await?;
+        }
+        let webhooks: Vec<_> = work
+            .webhooks
+            .iter()
+            .map(|webhook_id| DeliverWebhook { tenant_id: tenant, webhook_id: *webhook_id })
+            .collect();
+        self.turns.webhooks.send_all(&webhooks).await?;
+        let resent = work.stalled.iter().filter(|(file, _)| !file.has_expired).count();
+        Ok((work.expired.len(), resent + webhooks.len()))
+    }
+
+    async fn send_again(&self, file: &StalledFile, chunks: &[i32]) -> Result<(), Retry> {
+        match file.state {
+            _ if file.has_expired => {}
+            FileState::Uploaded => self.uploads.send_all(&[ObjectCreated::of(file.key.to_string())]).await?,
+            FileState::Loading => {
+                let (tenant_id, file_id) = (file.key.tenant_id, file.key.file_id);
+                let message = |chunk_index: &i32| LoadChunk { tenant_id, file_id, chunk_index: *chunk_index };
+                let messages: Vec<_> = chunks.iter().map(message).collect();
+                self.chunks.of(file.dataset).send_all(&messages).await?;
+            }
+            // its turn is its session's
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 /// Ends files that never arrived or stand still for good, and finds work whose message may be lost.
 async fn find_work(scope: &mut Scope<'_>) -> Result<Work, intake_postgres::Error> {
-    let tenant_id = scope.tenant();
-    let mut work = Work::default();
-    let ended = ledger::expire_files(scope).await?;
-    work.expired = ended.len();
-    // files that waited for one that has ended now have their turn
-    let mut sessions: BTreeSet<Uuid> = ended.into_iter().collect();
+    let mut work = Work {
+        expired: ledger::expire_files(scope).await?,
+        stalled: Vec::new(),
+        half_cancelled: ledger::half_cancelled_sessions(scope).await?,
+        webhooks: webhooks::due(scope).await?,
+        unannounced: webhooks::unannounced(scope).await?,
+    };
     for file in ledger::stalled_files(scope).await? {
         let file_id = file.key.file_id;
-        sessions.insert(file.key.session_id);
+        let mut chunks = Vec::new();
         if file.has_expired {
             let detail = "the file did not get on within the seven days of its session; what was promoted stays";
-            ledger::fail_file(scope, file_id, "STALLED", detail).await?;
-            continue;
+            ledger::fail_file(scope, file_id, Failure::Stalled, detail).await?;
+        } else if file.state == FileState::Loading {
+            ledger::finish_staging(scope, file_id).await?;
+            chunks = ledger::first_of_window(scope, file_id).await?;
         }
-        match file.state {
-            // as S3 said it the first time
-            FileState::Uploaded => {
-                work.uploads.push(json!({ "Records": [{ "s3": { "object": { "key": file.key.to_string() } } }] }));
-            }
-            FileState::Loading => {
-                let waiting = ledger::planned_chunks(scope, file_id, -1, CHUNKS_AT_ONCE).await?;
-                work.chunks.extend(waiting.into_iter().map(|chunk_index| LoadChunk {
-                    tenant_id,
-                    file_id,
-                    chunk_index,
-                }));
-                ledger::finish_staging(scope, file_id).await?;
-            }
-            _ => {}
-        }
-    }
-    for session in sessions {
-        // whether it is a dry run decides only how long it waits, and `promote-file` waits by itself
-        let next = ledger::next_promotion(scope, session, false).await?;
-        work.promotions.extend(next.map(|file_id| PromoteFile { tenant_id, file_id }));
+        work.stalled.push((file, chunks));
     }
     Ok(work)
 }

@@ -2,9 +2,11 @@
 
 mod chores;
 
-use intake_aws::Queue;
+use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::telemetry;
+use intake_lambda::turn::Turns;
 use intake_postgres::Database;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -16,16 +18,19 @@ async fn main() -> Result<(), Error> {
     let owner_database_url = environment.text("OWNER_DATABASE_URL");
     let database_url = environment.text("DATABASE_URL");
     let upload_queue = environment.text("UPLOAD_QUEUE_URL");
-    let chunk_queue = environment.text("CHUNK_QUEUE_URL");
-    let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
+    let bucket = environment.text("UPLOAD_BUCKET");
+    let chunks = LaneUrls::read(&mut environment, "CHUNK");
+    let promotions = LaneUrls::read(&mut environment, "PROMOTION");
+    let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let chores = chores::Chores {
         database: Database::new(&database_url, "maintain")?,
         owner_database_url,
         uploads: Queue::new(&aws, upload_queue),
-        chunks: Queue::new(&aws, chunk_queue),
-        promotions: Queue::new(&aws, promotion_queue),
+        objects: Objects::new(&aws, bucket),
+        chunks: Lanes::new(&aws, chunks),
+        turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
     };
     lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| chores.run().await)).await
 }

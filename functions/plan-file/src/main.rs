@@ -1,9 +1,13 @@
 //! `plan-file`: an uploaded object becomes chunks to load. See README.md.
 
+mod cut;
 mod plan;
+mod unpack;
 
 use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::lanes::{LaneUrls, Lanes};
+use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
 use intake_postgres::Database;
 
@@ -13,16 +17,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let mut environment = Environment::default();
     let database_url = environment.text("DATABASE_URL");
     let bucket = environment.text("UPLOAD_BUCKET");
-    let chunk_queue = environment.text("CHUNK_QUEUE_URL");
-    let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
+    let chunks = LaneUrls::read(&mut environment, "CHUNK");
+    let promotions = LaneUrls::read(&mut environment, "PROMOTION");
+    let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     let chunk_bytes = environment.number("CHUNK_BYTES");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let planner = plan::Planner {
         database: Database::new(&database_url, "plan-file")?,
         objects: Objects::new(&aws, bucket),
-        chunks: Queue::new(&aws, chunk_queue),
-        promotions: Queue::new(&aws, promotion_queue),
+        chunks: Lanes::new(&aws, chunks),
+        turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
         chunk_bytes,
     };
     batch::run(async |body, delivery| planner.handle(body, delivery).await, async |body| planner.give_up(body).await)

@@ -1,9 +1,13 @@
 //! `promote-file`: the staged rows of one file go into the production tables. See README.md.
 
+mod account;
 mod promote;
+mod rehearsal;
 
 use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::lanes::{LaneUrls, Lanes};
+use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
 use intake_postgres::Database;
 
@@ -13,13 +17,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let mut environment = Environment::default();
     let database_url = environment.text("DATABASE_URL");
     let bucket = environment.text("UPLOAD_BUCKET");
-    let promotion_queue = environment.text("PROMOTION_QUEUE_URL");
+    let promotions = LaneUrls::read(&mut environment, "PROMOTION");
+    let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
+    let promotions = Lanes::new(&aws, promotions);
     let worker = promote::Worker {
         database: Database::new(&database_url, "promote-file")?,
+        books: Database::new(&database_url, "promote-file books")?,
         objects: Objects::new(&aws, bucket),
-        promotions: Queue::new(&aws, promotion_queue),
+        promotions: promotions.clone(),
+        turns: Turns { promotions, webhooks: Queue::new(&aws, webhook_queue) },
     };
     batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| worker.give_up(body).await)
         .await

@@ -1,53 +1,97 @@
-//! One file's slices, in order, each in its own transaction with its ledger row.
+//! One file's slices, in order, each in its own transaction with its ledger row; or, where all or nothing of it goes in,
+//! all of them in one.
 
-use bytes::{Bytes, BytesMut};
+use crate::account::{Source, account};
+use crate::rehearsal::Rehearsal;
+use bytes::Bytes;
 use intake_aws::messages::PromoteFile;
-use intake_aws::{Error as AwsError, Objects, Queue};
-use intake_domain::promotion::Outcome;
-use intake_domain::reject::{Code, RowError};
+use intake_aws::{Error as AwsError, Objects};
+use intake_domain::failure::Failure;
+use intake_domain::format::Compression;
 use intake_domain::state::FileState;
+use intake_domain::tolerance::Tolerance;
 use intake_lambda::batch::{Delivery, Retry, describe};
-use intake_lambda::turn::{Wake, wake};
-use intake_postgres::ledger::{self, File, Reject, SliceCounts};
+use intake_lambda::fail_point;
+use intake_lambda::lanes::Lanes;
+use intake_lambda::turn::Turns;
+use intake_postgres::ledger::{self, File, SliceCounts};
 use intake_postgres::promotion::Promoter;
 use intake_postgres::staged::{self, StagedRow};
 use intake_postgres::{Database, Error, Scope};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinHandle;
 
 /// With less time than this left, the rest of a file is handed to another invocation.
 const RESERVE: Duration = Duration::from_secs(60);
 
+/// After so long the rest of a file goes to the end of its queue, so that other files have their turn.
+const TURN: Duration = Duration::from_secs(10);
+
 /// How often a slice is tried that met another writer or a new partition.
 const TRIES: u32 = 5;
-
-/// A byte order mark at the start of a file is no part of its first line.
-const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What the function works with.
 pub(crate) struct Worker {
     pub(crate) database: Database,
+    /// A second connection, opened when a rehearsal needs it: it keeps what the first one undoes.
+    pub(crate) books: Database,
     pub(crate) objects: Objects,
-    pub(crate) promotions: Queue,
+    pub(crate) promotions: Lanes,
+    pub(crate) turns: Turns,
 }
 
-/// How the slices of a file went.
-enum Progress {
-    /// None is left.
+/// How promotion went.
+pub(crate) enum Progress {
+    /// Nothing is left to do.
     Done,
-    /// Time is nearly up.
+    /// Others want their turn, or time is nearly up.
     HandOn,
+    /// Somebody asked for the end of it, or another worker has it.
+    Stopped,
     /// The file cannot go on.
-    Refused(&'static str, String),
+    Refused(Failure, String),
 }
 
 /// Why a slice was not promoted.
 #[derive(Debug, thiserror::Error)]
-enum SliceError {
+pub(crate) enum SliceError {
     #[error(transparent)]
     Database(#[from] Error),
     #[error(transparent)]
     Objects(#[from] AwsError),
+}
+
+impl SliceError {
+    /// What ends the file, where trying again cannot help.
+    fn verdict(self) -> Result<Progress, Self> {
+        match self {
+            Self::Objects(AwsError::ObjectReplaced) => {
+                let detail =
+                    "another object lies in the file's place, so refused rows cannot be shown; what was promoted stays";
+                Ok(Progress::Refused(Failure::ObjectReplaced, detail.to_owned()))
+            }
+            Self::Database(error) if error.is_refusal() => {
+                tracing::error!(error = describe(&error), "slice refused");
+                let state = error.sql_state_code().unwrap_or_default();
+                let detail = format!("PostgreSQL refused a row (SQLSTATE {state}); what was promoted stays");
+                Ok(Progress::Refused(Failure::PromotionRefused, detail))
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Whether the same slice may succeed when it is run again at once: a partition was made meanwhile, or another writer
+    /// took the same keys, and both are there by now.
+    fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Database(error)
+            if error.is_transient() || error.is_wrong_partition() || error.is_unique_violation())
+    }
+}
+
+/// A file and what its slices have in common.
+struct Slices<'a> {
+    file: &'a File,
+    promoter: Promoter,
 }
 
 impl Worker {
@@ -65,104 +109,109 @@ impl Worker {
             tracing::error!("message names a file that is not in the ledger, dropped");
             return Ok(());
         };
+        if file.is_cancelled && !file.state.is_terminal() {
+            return Ok(self.turns.end_cancelled(&self.database, &file).await?);
+        }
         if file.state != FileState::Promoting {
             // a message delivered twice wakes nobody twice; one that is tried again may not have woken anybody
             if file.state.is_terminal() && delivery.is_retry {
                 self.empty_staging(&file).await;
-                wake(&self.database, &self.promotions, &file, Wake::Next).await?;
+                self.turns.wake(&self.database, &file).await?;
             }
             return Ok(());
         }
-        if file.dry_run {
-            self.rehearse(&file).await?;
-            return Ok(());
-        }
-        match self.promote_slices(&file, delivery).await? {
+        let progress = if file.dry_run {
+            Rehearsal::of_session(self, &file).run().await
+        } else if file.policy.tolerance == Tolerance::Any {
+            self.promote_slices(&file, delivery).await
+        } else {
+            self.promote_whole(&file).await
+        };
+        match progress.or_else(SliceError::verdict)? {
             Progress::Done => {
-                let finish = async |scope: &mut Scope<'_>| ledger::finish_file(scope, file.key.file_id).await;
-                if !self.database.run("finish_file", file.key.tenant_id, finish).await? {
-                    // another worker has ended the file, or holds its last slice and will
-                    return Ok(());
-                }
+                fail_point!("promote-file.after-end", message.tenant_id);
                 self.empty_staging(&file).await;
             }
             Progress::HandOn => {
-                tracing::info!("time is nearly up, the rest is handed on");
-                return Ok(self.promotions.send_all(&[message]).await?);
+                tracing::info!("the rest is handed on");
+                self.promotions.of(file.dataset).send_all(&[message]).await?;
+                fail_point!("promote-file.after-hand-on", message.tenant_id);
+                return Ok(());
             }
-            Progress::Refused(code, detail) => {
-                tracing::error!(code, "file refused");
-                self.fail(&file, code, &detail).await?;
+            Progress::Stopped => {
+                let now = self.look_up(message).await?;
+                if let Some(file) = now.filter(|file| file.is_cancelled && !file.state.is_terminal()) {
+                    self.turns.end_cancelled(&self.database, &file).await?;
+                }
+                return Ok(());
+            }
+            Progress::Refused(failure, detail) => {
+                tracing::error!(code = failure.as_str(), "file refused");
+                self.fail(&file, failure, &detail).await?;
+                fail_point!("promote-file.after-refuse", message.tenant_id);
             }
         }
-        Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?)
+        self.turns.wake(&self.database, &file).await?;
+        fail_point!("promote-file.after-wake", message.tenant_id);
+        Ok(())
     }
 
-    async fn look_up(&self, message: PromoteFile) -> Result<Option<File>, Error> {
+    pub(crate) async fn look_up(&self, message: PromoteFile) -> Result<Option<File>, Error> {
         let look_up = async |scope: &mut Scope<'_>| ledger::file(scope, message.file_id).await;
         self.database.run("file", message.tenant_id, look_up).await
     }
 
-    /// Promotes what is staged.
-    async fn promote_slices(&self, file: &File, delivery: Delivery) -> Result<Progress, Retry> {
-        let staged = async |scope: &mut Scope<'_>| ledger::staged_chunks(scope, file.key.file_id).await;
-        let chunks = self.database.run("staged_chunks", file.key.tenant_id, staged).await?;
-        let mut promoter = Promoter::new(file.dataset);
+    /// Promotes what is staged, each slice for itself.
+    async fn promote_slices(&self, file: &File, delivery: Delivery) -> Result<Progress, SliceError> {
+        let began = Instant::now();
+        let chunks = self.staged_chunks(file).await?;
+        let mut slices = Slices { file, promoter: Promoter::new(file.dataset, file.policy.reject_missing_references) };
         let mut coming = chunks.first().map(|index| self.fetch(file, *index));
         for (at, index) in chunks.iter().enumerate() {
             let Some(fetched) = coming.take() else { break };
             // the next object is on its way while this slice is written
             coming = chunks.get(at + 1).map(|next| self.fetch(file, *next));
-            let object = fetched.await??;
-            let rows = object.map(|object| staged::read(object, file.key.tenant_id)).transpose()?;
-            match self.promote_slice(file, &mut promoter, *index, rows.as_deref()).await {
-                Ok(()) => {}
-                Err(SliceError::Objects(AwsError::ObjectReplaced)) => {
-                    let detail = "another object lies in the file's place, so refused rows cannot be shown; \
-                                  what was promoted stays";
-                    return Ok(Progress::Refused("OBJECT_REPLACED", detail.to_owned()));
-                }
-                Err(SliceError::Database(error)) if error.is_refusal() => {
-                    tracing::error!(chunk_index = index, error = describe(&error), "slice refused");
-                    let state = error.sql_state_code().unwrap_or_default();
-                    let detail = format!("PostgreSQL refused a row (SQLSTATE {state}); what was promoted stays");
-                    return Ok(Progress::Refused("PROMOTION_REFUSED", detail));
-                }
-                Err(error) => return Err(error.into()),
+            let rows = rows(file, fetched).await?;
+            if !self.promote_slice(&mut slices, *index, rows.as_deref()).await? {
+                return Ok(Progress::Stopped);
             }
             let left = delivery.deadline.duration_since(SystemTime::now()).unwrap_or_default();
-            if left < RESERVE && at + 1 < chunks.len() {
+            if (left < RESERVE || began.elapsed() > TURN) && at + 1 < chunks.len() {
                 return Ok(Progress::HandOn);
             }
         }
-        Ok(Progress::Done)
+        fail_point!("promote-file.before-end", file.key.tenant_id);
+        let finish = async |scope: &mut Scope<'_>| ledger::finish_file(scope, file.key.file_id).await;
+        // another worker has ended the file, or holds its last slice and will
+        let is_done = self.database.run("finish_file", file.key.tenant_id, finish).await?;
+        Ok(if is_done { Progress::Done } else { Progress::Stopped })
+    }
+
+    async fn staged_chunks(&self, file: &File) -> Result<Vec<i32>, Error> {
+        let staged = async |scope: &mut Scope<'_>| ledger::staged_chunks(scope, file.key.file_id).await;
+        self.database.run("staged_chunks", file.key.tenant_id, staged).await
     }
 
     /// Begins to read a staged object.
-    fn fetch(&self, file: &File, index: i32) -> JoinHandle<Result<Option<Bytes>, AwsError>> {
+    pub(crate) fn fetch(&self, file: &File, index: i32) -> Fetch {
         let (objects, key) = (self.objects.clone(), file.key.staged(index));
         tokio::spawn(async move { objects.get(&key).await })
     }
 
-    /// One slice; `rows` is `None` when its object is gone.
+    /// One slice; `rows` is `None` when its object is gone. Returns whether the file is still to be promoted.
     async fn promote_slice(
         &self,
-        file: &File,
-        promoter: &mut Promoter,
+        slices: &mut Slices<'_>,
         index: i32,
         rows: Option<&[StagedRow]>,
-    ) -> Result<(), SliceError> {
+    ) -> Result<bool, SliceError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_slice(file, promoter, index, rows).await {
-                // a partition made meanwhile, or another writer of the same keys: both are there by now
-                Err(SliceError::Database(error))
-                    if tries < TRIES
-                        && (error.is_transient() || error.is_wrong_partition() || error.is_unique_violation()) =>
-                {
+            match self.try_slice(slices, index, rows).await {
+                Err(error) if tries < TRIES && error.is_worth_another_try() => {
                     tracing::info!(chunk_index = index, error = describe(&error), "slice runs again");
-                    promoter.forget_leaves();
+                    slices.promoter.forget_leaves();
                     tokio::time::sleep(Duration::from_millis(20 << tries)).await;
                 }
                 done => return done,
@@ -172,125 +221,118 @@ impl Worker {
 
     async fn try_slice(
         &self,
-        file: &File,
-        promoter: &mut Promoter,
+        slices: &mut Slices<'_>,
         index: i32,
         rows: Option<&[StagedRow]>,
-    ) -> Result<(), SliceError> {
-        let mut scope = self.database.begin(file.key.tenant_id).await?;
-        if !ledger::lock_staged_chunk(&scope, file.key.file_id, index).await? {
-            return Ok(scope.rollback().await?);
+    ) -> Result<bool, SliceError> {
+        let (tenant, file_id) = (slices.file.key.tenant_id, slices.file.key.file_id);
+        let mut scope = self.database.begin(tenant).await?;
+        if !ledger::hold_file(&scope, file_id).await? {
+            scope.rollback().await?;
+            return Ok(false);
         }
-        let rows = rows.ok_or(Error::Corrupt("a staged chunk without its object"))?;
-        let outcomes = promoter.apply(&mut scope, rows).await?;
-        let (counts, rejects) = self.account(file, rows, &outcomes).await?;
-        ledger::insert_rejects(&scope, file.key.file_id, index, &rejects).await?;
-        ledger::promote_chunk(&scope, file.key.file_id, index, counts).await?;
-        scope.commit().await?;
-        let SliceCounts { inserted, updated, unchanged, rejected } = counts;
-        tracing::info!(chunk_index = index, inserted, updated, unchanged, rejected, "slice promoted");
-        Ok(())
-    }
-
-    /// Counts outcomes, and makes rejects of the rows that were refused.
-    async fn account(
-        &self,
-        file: &File,
-        rows: &[StagedRow],
-        outcomes: &[Outcome],
-    ) -> Result<(SliceCounts, Vec<Reject>), AwsError> {
-        let mut counts = SliceCounts::default();
-        let mut refused = Vec::new();
-        for (row, outcome) in rows.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Inserted => counts.inserted += 1,
-                Outcome::Updated => counts.updated += 1,
-                Outcome::Unchanged => counts.unchanged += 1,
-                Outcome::NaturalKeyTaken(owner) => {
-                    counts.rejected += 1;
-                    refused.push((row, owner));
-                }
-            }
-        }
-        let (Some((first, _)), Some((last, _))) = (refused.first(), refused.last()) else {
-            return Ok((counts, Vec::new()));
+        let Some(plan) = ledger::lock_staged_chunk(&scope, file_id, index).await? else {
+            scope.rollback().await?;
+            return Ok(true);
         };
-        // the lines themselves are in the file: from the first refused one to the last, all within the chunk
-        let (start, end) = (first.place.offset, last.place.offset + u64::from(last.place.length));
-        let mut lines = BytesMut::new();
-        let etag = file.object_etag.as_deref().unwrap_or_default();
-        self.objects.read_range(&file.key.to_string(), etag, start, end, &mut lines).await?;
-        let natural = file.dataset.natural_field().map_or("", |field| field.name);
-        let rejects = refused.iter().map(|(row, owner)| {
-            let at = (row.place.offset - start) as usize;
-            let line = String::from_utf8_lossy(lines.get(at..at + row.place.length as usize).unwrap_or_default());
-            let detail = format!("the {natural} belongs to {} {owner}", file.dataset.id_field().name);
-            Reject {
-                line: row.place.line,
-                offset: row.place.offset,
-                key: Some(row.id.to_string()),
-                errors: vec![RowError::of_field(Code::NaturalKeyTaken, natural, detail)],
-                record: line.trim_start_matches(BYTE_ORDER_MARK).to_owned(),
-            }
-        });
-        Ok((counts, rejects.collect()))
-    }
-
-    /// A dry run: all open files of the session are promoted in one transaction, which is undone; only the counts and
-    /// rejects are kept. So later files meet what earlier ones would have left, and the counts are those of a promotion.
-    async fn rehearse(&self, file: &File) -> Result<(), SliceError> {
-        let mut scope = self.database.begin(file.key.tenant_id).await?;
-        let open = ledger::open_files(&scope, file.key.session_id).await?;
-        if open.iter().any(|(_, state)| *state != FileState::Promoting) {
-            return Ok(scope.rollback().await?);
-        }
-        let mut rehearsed = Vec::new();
-        for (file_id, _) in &open {
-            let Some(file) = ledger::file(&scope, *file_id).await? else { continue };
-            let mut promoter = Promoter::new(file.dataset);
-            let mut slices = Vec::new();
-            for index in ledger::staged_chunks(&scope, *file_id).await? {
-                let object = self.objects.get(&file.key.staged(index)).await?;
-                let object = object.ok_or(Error::Corrupt("a staged chunk without its object"))?;
-                let rows = staged::read(object, file.key.tenant_id)?;
-                let outcomes = promoter.apply(&mut scope, &rows).await?;
-                let (counts, rejects) = self.account(&file, &rows, &outcomes).await?;
-                slices.push((index, counts, rejects));
-            }
-            rehearsed.push((file, slices));
-        }
-        scope.rollback().await?;
-        let scope = self.database.begin(file.key.tenant_id).await?;
-        for (file, slices) in &rehearsed {
-            for (index, counts, rejects) in slices {
-                if ledger::promote_chunk(&scope, file.key.file_id, *index, *counts).await? {
-                    ledger::insert_rejects(&scope, file.key.file_id, *index, rejects).await?;
-                }
-            }
-            ledger::finish_file(&scope, file.key.file_id).await?;
-        }
+        let rows = rows.ok_or(Error::Corrupt("a staged chunk without its object"))?;
+        let applied = slices.promoter.apply(&mut scope, rows).await?;
+        let source = Source { objects: &self.objects, file: slices.file, index, plan: &plan };
+        let (counts, rejects) = account(&source, rows, &applied).await?;
+        ledger::insert_rejects(&scope, file_id, index, &rejects).await?;
+        ledger::promote_chunk(&scope, file_id, index, counts).await?;
+        fail_point!("promote-file.before-commit", tenant);
         scope.commit().await?;
-        for (file, _) in &rehearsed {
-            self.empty_staging(file).await;
-        }
-        Ok(())
+        fail_point!("promote-file.after-commit", tenant);
+        let SliceCounts { inserted, updated, unchanged, rejected, dangling } = counts;
+        tracing::info!(chunk_index = index, inserted, updated, unchanged, rejected, dangling, "slice promoted");
+        Ok(true)
     }
 
-    /// Removes a file's staged objects. What remains after an error is left to the bucket's lifecycle rule.
-    async fn empty_staging(&self, file: &File) {
-        let chunks = async |scope: &mut Scope<'_>| ledger::count_chunks(scope, file.key.file_id).await;
+    /// Promotes all of a file or nothing, because only so many of its rows may be refused. Where too many are, they are
+    /// found once more in a rehearsal that keeps them.
+    async fn promote_whole(&self, file: &File) -> Result<Progress, SliceError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_whole(file).await {
+                Ok(Some(progress)) => return Ok(progress),
+                Ok(None) => match Rehearsal::of_file(self, file).run().await? {
+                    // what was refused before is no longer: it has its references by now, or its key is free
+                    Progress::HandOn if tries < TRIES => {}
+                    progress => return Ok(progress),
+                },
+                Err(error) if tries < TRIES && error.is_worth_another_try() => {
+                    tracing::info!(error = describe(&error), "file runs again");
+                    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One try, in one transaction; `None` when more rows are refused than may be.
+    async fn try_whole(&self, file: &File) -> Result<Option<Progress>, SliceError> {
+        let (tenant, file_id) = (file.key.tenant_id, file.key.file_id);
+        let mut promoter = Promoter::new(file.dataset, file.policy.reject_missing_references);
+        let mut scope = self.database.begin(tenant).await?;
+        let chunks = ledger::staged_chunks(&scope, file_id).await?;
+        for index in chunks {
+            // the file itself is held at the end alone: somebody may ask for its end meanwhile
+            let is_wanted = ledger::file(&scope, file_id).await?.is_some_and(|file| !file.is_cancelled);
+            let plan = ledger::lock_staged_chunk(&scope, file_id, index).await?;
+            let Some(plan) = plan.filter(|_| is_wanted) else {
+                scope.rollback().await?;
+                return Ok(Some(Progress::Stopped));
+            };
+            let rows = rows(file, self.fetch(file, index)).await?;
+            let rows = rows.ok_or(Error::Corrupt("a staged chunk without its object"))?;
+            let applied = promoter.apply(&mut scope, &rows).await?;
+            let source = Source { objects: &self.objects, file, index, plan: &plan };
+            let (counts, rejects) = account(&source, &rows, &applied).await?;
+            ledger::insert_rejects(&scope, file_id, index, &rejects).await?;
+            ledger::promote_chunk(&scope, file_id, index, counts).await?;
+        }
+        let (accepted, rejected) = ledger::rejected_so_far(&scope, file_id).await?;
+        if !file.policy.tolerance.allows(rejected, accepted) {
+            scope.rollback().await?;
+            return Ok(None);
+        }
+        if !ledger::hold_file(&scope, file_id).await? || !ledger::finish_file(&scope, file_id).await? {
+            scope.rollback().await?;
+            return Ok(Some(Progress::Stopped));
+        }
+        fail_point!("promote-file.before-whole", tenant);
+        scope.commit().await?;
+        fail_point!("promote-file.after-whole", tenant);
+        Ok(Some(Progress::Done))
+    }
+
+    /// Removes the objects of a completed file's chunks. What remains after an error is left to the bucket's lifecycle
+    /// rule.
+    pub(crate) async fn empty_staging(&self, file: &File) {
+        let chunks = async |scope: &mut Scope<'_>| {
+            let now = ledger::file(scope, file.key.file_id).await?;
+            // a file that failed may be resumed, and then needs them
+            let is_completed =
+                now.is_some_and(|now| matches!(now.state, FileState::Completed | FileState::CompletedWithErrors));
+            if is_completed { ledger::count_chunks(scope, file.key.file_id).await } else { Ok(0) }
+        };
         let emptied = async {
             let count = self.database.run("count_chunks", file.key.tenant_id, chunks).await?;
-            let keys: Vec<_> = (0..count).map(|index| file.key.staged(index)).collect();
+            let mut keys: Vec<_> = (0..count).map(|index| file.key.staged(index)).collect();
+            if file.format.compression != Compression::None {
+                keys.extend((0..count).map(|index| file.key.piece(index)));
+            }
             Ok::<_, SliceError>(self.objects.delete(&keys).await?)
         };
         if let Err(error) = emptied.await {
-            tracing::warn!(error = describe(&error), "staged objects left to the lifecycle rule");
+            tracing::warn!(error = describe(&error), "objects of chunks left to the lifecycle rule");
         }
     }
 
-    async fn fail(&self, file: &File, code: &str, detail: &str) -> Result<(), Error> {
-        let fail = async |scope: &mut Scope<'_>| ledger::fail_file(scope, file.key.file_id, code, detail).await;
+    async fn fail(&self, file: &File, failure: Failure, detail: &str) -> Result<(), Error> {
+        let fail = async |scope: &mut Scope<'_>| ledger::fail_file(scope, file.key.file_id, failure, detail).await;
         self.database.run("fail_file", file.key.tenant_id, fail).await
     }
 
@@ -302,10 +344,20 @@ impl Worker {
         let Some(file) = self.look_up(message).await? else {
             return Ok(());
         };
-        self.fail(&file, "PROMOTION_FAILED", "the file could not be promoted in five tries; what was promoted stays")
-            .await?;
-        Ok(wake(&self.database, &self.promotions, &file, Wake::Next).await?)
+        let detail = "the file could not be promoted in five tries; what was promoted stays";
+        self.fail(&file, Failure::PromotionFailed, detail).await?;
+        fail_point!("promote-file.after-give-up", message.tenant_id);
+        Ok(self.turns.wake(&self.database, &file).await?)
     }
+}
+
+/// A staged object on its way.
+pub(crate) type Fetch = JoinHandle<Result<Option<Bytes>, AwsError>>;
+
+/// The rows of a staged object; `None` when it is gone.
+pub(crate) async fn rows(file: &File, fetched: Fetch) -> Result<Option<Vec<StagedRow>>, SliceError> {
+    let object = fetched.await.map_err(|_| Error::Corrupt("a read that was given up"))??;
+    Ok(object.map(|object| staged::read(object, file.key.tenant_id)).transpose()?)
 }
 
 fn read_message(body: &str) -> Option<PromoteFile> {

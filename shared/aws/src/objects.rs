@@ -177,6 +177,26 @@ impl Objects {
         Ok(())
     }
 
+    /// Drops an upload with the parts that have arrived; one that is gone is no error.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), Error> {
+        let aborted = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .send()
+            .await
+            .map_err(Error::call("AbortMultipartUpload"));
+        match aborted {
+            Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// What is known of an object; `None` when there is none.
     ///
     /// # Errors
@@ -273,12 +293,13 @@ impl Objects {
         Ok(digest.finalize().into())
     }
 
-    /// Writes an object.
+    /// Writes an object and returns its version.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn put(&self, key: &str, object: Bytes) -> Result<(), Error> {
-        self.client
+    pub async fn put(&self, key: &str, object: Bytes) -> Result<String, Error> {
+        let put = self
+            .client
             .put_object()
             .bucket(&self.bucket)
             .key(key)
@@ -286,7 +307,7 @@ impl Objects {
             .send()
             .await
             .map_err(Error::call("PutObject"))?;
-        Ok(())
+        put.e_tag.ok_or(Error::Unreadable("an object without a version"))
     }
 
     /// Reads an object; `None` when there is none.

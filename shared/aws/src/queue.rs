@@ -4,6 +4,7 @@ use crate::Error;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use serde::Serialize;
+use std::time::Duration;
 
 /// SQS takes so many messages in one call.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
@@ -11,6 +12,9 @@ const BATCH: usize = 10;
 
 /// How often the part of a batch that was refused is sent again.
 const TRIES: usize = 4;
+
+/// SQS holds a message back for so long at most.
+const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// A queue.
 #[derive(Clone)]
@@ -46,6 +50,21 @@ impl Queue {
             }
             self.send_batch(entries).await?;
         }
+        Ok(())
+    }
+
+    /// Sends a message that nobody receives before `delay` is over, or 15 minutes if it is longer: SQS holds nothing back
+    /// for more. Whoever receives it must see whether its time has come.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+    ///
+    /// # Errors
+    /// [`Error::Call`] when the message is not certain to be in the queue.
+    pub async fn send_later(&self, message: &impl Serialize, delay: Duration) -> Result<(), Error> {
+        let body = serde_json::to_string(message).map_err(|_| Error::Unreadable("a message"))?;
+        // rounded up, so that it does not come just before its time
+        let seconds = delay.min(MAX_DELAY).as_secs_f64().ceil() as i32;
+        let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(seconds);
+        send.send().await.map_err(Error::call("SendMessage"))?;
         Ok(())
     }
 

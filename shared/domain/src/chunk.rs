@@ -47,7 +47,7 @@ pub enum Owned {
 /// The part of `buffer` that the chunk owns, where `buffer[0]` is the byte at `chunk.start`.
 ///
 /// `complete` says that the file ends with the buffer. A last line that is longer than [`MAX_LINE_BYTES`] is cut off where
-/// the buffer ends; [`lines`] then gives it as too long.
+/// the buffer ends; [`Records`](crate::record::Records) then gives it as too long.
 #[must_use]
 pub fn owned(chunk: ChunkRange, buffer: &[u8], complete: bool) -> Owned {
     let covered = usize::try_from(chunk.end - chunk.start).unwrap_or(usize::MAX).min(buffer.len());
@@ -66,44 +66,16 @@ pub fn owned(chunk: ChunkRange, buffer: &[u8], complete: bool) -> Owned {
     }
 }
 
-/// One line of a chunk.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// 0-based, within the chunk. Blank lines count.
-    pub number: u32,
-    /// Where the line begins, in bytes from the start of what was given to [`lines`].
-    pub offset: usize,
-    /// The line without its line end (LF or CRLF).
-    pub bytes: &'a [u8],
-}
-
-impl Line<'_> {
-    /// Whether it is over [`MAX_LINE_BYTES`].
-    #[must_use]
-    pub fn is_too_long(&self) -> bool {
-        self.bytes.len() > MAX_LINE_BYTES
-    }
-}
-
-/// The lines of `bytes`. What follows the last newline is a line of its own unless it is empty.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut offset = 0;
-    (0..).map_while(move |number| {
-        let rest = &bytes[offset..];
-        if rest.is_empty() {
-            return None;
-        }
-        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = Line { number, offset, bytes: rest[..length].strip_suffix(b"\r").unwrap_or(&rest[..length]) };
-        offset = (offset + length + 1).min(bytes.len());
-        Some(line)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Layout;
+    use crate::record::{Broken, Records};
     use proptest::prelude::*;
+
+    fn lines(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        Records::new(Layout::Ndjson, bytes).map(|record| (record.offset, record.bytes.to_vec())).collect()
+    }
 
     /// Reads a file as the workers do, each chunk alone, growing its buffer by `step` while it must read on.
     fn read_by_chunks(file: &[u8], chunk_bytes: u64, step: usize) -> Vec<(usize, Vec<u8>)> {
@@ -119,13 +91,9 @@ mod tests {
                 }
             };
             let base = start + part.start;
-            found.extend(lines(&file[start..end][part]).map(|line| (base + line.offset, line.bytes.to_vec())));
+            found.extend(lines(&file[start..end][part]).into_iter().map(|(offset, line)| (base + offset, line)));
         }
         found
-    }
-
-    fn whole(file: &[u8]) -> Vec<(usize, Vec<u8>)> {
-        lines(file).map(|line| (line.offset, line.bytes.to_vec())).collect()
     }
 
     proptest! {
@@ -135,7 +103,7 @@ mod tests {
             chunk_bytes in 1_u64..80,
             step in 1_usize..20,
         ) {
-            prop_assert_eq!(read_by_chunks(&file, chunk_bytes, step), whole(&file));
+            prop_assert_eq!(read_by_chunks(&file, chunk_bytes, step), lines(&file));
         }
 
         #[test]
@@ -157,12 +125,7 @@ mod tests {
         let chunk = ChunkRange { start: 0, end: 10 };
         assert_eq!(owned(chunk, &buffer[..100], false), Owned::ReadOn);
         assert_eq!(owned(chunk, &buffer, false), Owned::Lines(0..buffer.len()));
-        assert!(lines(&buffer).all(|line| line.is_too_long()));
-    }
-
-    #[test]
-    fn line_ends_are_no_part_of_a_line() {
-        let found: Vec<_> = lines(b"a\r\n\r\nb\n\nc").map(|line| (line.offset, line.bytes)).collect();
-        assert_eq!(found, [(0, &b"a"[..]), (3, b""), (5, b"b"), (7, b""), (8, b"c")]);
+        let records: Vec<_> = Records::new(Layout::Ndjson, &buffer).map(|record| record.broken).collect();
+        assert_eq!(records, [Some(Broken::TooLong)]);
     }
 }

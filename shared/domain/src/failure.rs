@@ -47,7 +47,7 @@ failures! {
     PromotionFailed = "PROMOTION_FAILED", true: "The file could not be promoted in five tries; what was promoted stays.";
     PromotionRefused = "PROMOTION_REFUSED", false: "PostgreSQL refused a row that validation had let through; what was promoted stays.";
     DeadLetter = "DEAD_LETTER", true: "The work on the file ended five times without an answer: out of memory, out of time, or a crash.";
-    Stalled = "STALLED", true: "The file did not get on within the seven days of its session; what was promoted stays.";
+    Stalled = "STALLED", false: "The file did not get on within the seven days of its session; what was promoted stays.";
 }
 
 impl Failure {

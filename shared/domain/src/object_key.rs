@@ -66,6 +66,12 @@ impl FileKey {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
+    /// The key of the object that holds one chunk's own bytes, of a file that was unpacked.
+    #[must_use]
+    pub fn piece(&self, chunk_index: i32) -> String {
+        format!("unpacked/{}/sessions/{}/{}/{chunk_index:06}", self.tenant_id, self.session_id, self.file_id)
+    }
+
     /// The key of the object that holds one chunk's staged rows.
     #[must_use]
     pub fn staged(&self, chunk_index: i32) -> String {

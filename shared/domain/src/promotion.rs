@@ -32,6 +32,32 @@ pub enum Outcome {
     Unchanged,
     /// Its natural key belongs to this id.
     NaturalKeyTaken(Uuid),
+    /// It refers to rows that are not there, and such rows are refused.
+    MissingReferences(Missing),
+}
+
+/// Which of a dataset's references of one row lead nowhere: a bit for each, in the order of
+/// [`Dataset::references`](crate::Dataset::references).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing(u8);
+
+impl Missing {
+    /// Notes that reference `at` leads nowhere.
+    pub fn add(&mut self, at: usize) {
+        self.0 |= 1 << at;
+    }
+
+    /// Whether reference `at` leads nowhere.
+    #[must_use]
+    pub fn contains(self, at: usize) -> bool {
+        self.0 & (1 << at) != 0
+    }
+
+    /// How many lead nowhere.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        self.0.count_ones()
+    }
 }
 
 /// The outcomes of a slice and the writes that bring them about.

@@ -13,6 +13,27 @@ pub enum Tolerance {
     BasisPoints(u32),
 }
 
+/// What a bad row does to its file, where no number is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The good rows go in.
+    RejectRows,
+    /// Nothing goes in.
+    RejectFile,
+}
+
+impl OnError {
+    /// Reads the word of a request.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "reject_rows" => Some(Self::RejectRows),
+            "reject_file" => Some(Self::RejectFile),
+            _ => None,
+        }
+    }
+}
+
 impl Tolerance {
     /// Not one: nothing is promoted of a file with a bad row.
     pub const NONE: Self = Self::Count(0);
@@ -29,6 +50,25 @@ impl Tolerance {
         let hundredths = fraction.parse::<u32>().ok()? * if fraction.len() == 1 { 10 } else { 1 };
         let points = whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(hundredths)?;
         (points <= 10_000).then_some(Self::BasisPoints(points))
+    }
+
+    /// What follows from what is asked for, of which any may be missing, where `self` holds otherwise; `None` when one
+    /// contradicts the other.
+    #[must_use]
+    pub fn with(self, on_error: Option<OnError>, most: Option<Self>) -> Option<Self> {
+        match (on_error, most) {
+            (Some(OnError::RejectFile), Some(most)) if !most.is_none() => None,
+            (Some(OnError::RejectRows), Some(most)) if most.is_none() => None,
+            (_, Some(most)) => Some(most),
+            (Some(OnError::RejectFile), None) => Some(Self::NONE),
+            (Some(OnError::RejectRows), None) if self.is_none() => Some(Self::Any),
+            (_, None) => Some(self),
+        }
+    }
+
+    /// Whether it allows not one.
+    fn is_none(self) -> bool {
+        matches!(self, Self::Count(0) | Self::BasisPoints(0))
     }
 
     /// Whether a file of `rows` rows, `rejected` of them refused, is promoted.
@@ -71,6 +111,22 @@ mod tests {
         }
         assert_eq!(Tolerance::BasisPoints(25).to_string(), "0.25%");
         assert_eq!(Tolerance::BasisPoints(500).to_string(), "5%");
+    }
+
+    #[test]
+    fn a_file_asks_for_more_or_less_than_its_session() {
+        use OnError::{RejectFile, RejectRows};
+        use Tolerance::{Any, BasisPoints, Count};
+        assert_eq!(Any.with(None, None), Some(Any));
+        assert_eq!(Any.with(Some(RejectFile), None), Some(Count(0)));
+        assert_eq!(Count(5).with(Some(RejectFile), None), Some(Count(0)));
+        assert_eq!(Count(5).with(Some(RejectRows), None), Some(Count(5)));
+        assert_eq!(Count(0).with(Some(RejectRows), None), Some(Any));
+        assert_eq!(Count(5).with(None, Some(BasisPoints(7))), Some(BasisPoints(7)));
+        assert_eq!(Count(0).with(Some(RejectRows), Some(Count(7))), Some(Count(7)));
+        assert_eq!(Any.with(Some(RejectFile), Some(BasisPoints(0))), Some(BasisPoints(0)));
+        assert_eq!(Any.with(Some(RejectFile), Some(Count(1))), None);
+        assert_eq!(Any.with(Some(RejectRows), Some(Count(0))), None);
     }
 
     #[test]

@@ -36,6 +36,12 @@ impl Environment {
         }
     }
 
+    /// A list of texts separated by commas; empty where it is not set.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let value = std::env::var(name).unwrap_or_default();
+        value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

@@ -2,15 +2,22 @@
 
 use crate::Problem;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use lambda_http::RequestExt;
-use lambda_http::request::RequestContext;
-use lambda_http::tower::Layer;
+use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::util::MapRequestLayer;
+use lambda_http::tower::{Layer, Service, ServiceExt};
+use lambda_runtime::{LambdaEvent, MetadataPrelude, StreamResponse, service_fn};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::convert::Infallible;
+use std::sync::OnceLock;
 use std::time::Instant;
 use tracing::Instrument;
 
@@ -21,10 +28,24 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_BODY_BYTES: usize = 6 << 20;
 
-/// Serves the routes as a Lambda function behind API Gateway.
+/// What a route may answer where answers are buffered, in bytes: the limit of a function is 6 MiB of JSON, in which a
+/// body is a string with its quotes escaped.
+const MAX_BUFFERED_BYTES: usize = 4 << 20;
+
+/// Whether answers are streamed; set once, when the function starts.
+static STREAMS: OnceLock<bool> = OnceLock::new();
+
+/// How much a route may answer at once, in bytes; None where answers are sent while they are made.
+#[must_use]
+pub fn body_limit() -> Option<usize> {
+    if STREAMS.get().is_some_and(|streams| *streams) { None } else { Some(MAX_BUFFERED_BYTES) }
+}
+
+/// Serves the routes as a Lambda function behind API Gateway. `RESPONSE_MODE` says how its integration wants to be
+/// answered: `stream`, or `buffer`, which is also what is meant where it is not set.
 ///
 /// # Errors
-/// When the runtime ends.
+/// When the runtime ends, and for another `RESPONSE_MODE`.
 pub async fn run(routes: Router) -> Result<(), lambda_http::Error> {
     let routes = routes
         .fallback(async || Problem::not_found("path"))
@@ -34,9 +55,68 @@ pub async fn run(routes: Router) -> Result<(), lambda_http::Error> {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(cross_origin))
         .layer(middleware::from_fn(observe));
+    let streams = match std::env::var("RESPONSE_MODE").as_deref() {
+        Ok("stream") => true,
+        Ok("buffer" | "") | Err(_) => false,
+        Ok(other) => return Err(format!("RESPONSE_MODE must be stream or buffer and is {other}").into()),
+    };
+    let streams = *STREAMS.get_or_init(|| streams);
     // routing must see the path already mended
-    lambda_http::run(MapRequestLayer::new(mend_path).layer(routes)).await
+    let service = MapRequestLayer::new(mend_path).layer(routes);
+    if streams { run_streaming(service).await } else { lambda_http::run(service).await }
 }
+
+/// What the function is invoked with.
+enum Event {
+    Request(Box<LambdaRequest>),
+    /// API Gateway is reported to invoke a function once more when a stream of it has ended, and not with a request.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(serde_json::from_str(text.get()).map_or(Self::Other, |request| Self::Request(Box::new(request))))
+    }
+}
+
+/// `lambda_http::run_with_streaming_response`, which reports an error for each event that is no request.
+async fn run_streaming<S>(service: S) -> Result<(), lambda_http::Error>
+where
+    S: Service<lambda_http::Request, Response = Response, Error = Infallible> + Clone + 'static,
+{
+    let answer = |event: LambdaEvent<Event>| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(answer(service, event).await) }
+    };
+    lambda_runtime::run(service_fn(answer)).await
+}
+
+/// The answer to an event: its head, and its body as it is made.
+async fn answer<S>(service: S, event: LambdaEvent<Event>) -> StreamResponse<impl Stream<Item = StreamItem> + Unpin>
+where
+    S: Service<lambda_http::Request, Response = Response, Error = Infallible> + 'static,
+{
+    let response = match event.payload {
+        Event::Request(request) => {
+            let request = lambda_http::Request::from(*request).with_lambda_context(event.context);
+            service.oneshot(request).await.unwrap_or_else(|never| match never {})
+        }
+        Event::Other => {
+            tracing::debug!("an invocation without a request");
+            Response::new(Body::empty())
+        }
+    };
+    let (head, body) = response.into_parts();
+    let metadata_prelude = MetadataPrelude { status_code: head.status, headers: head.headers, cookies: Vec::new() };
+    // The runtime would write the error into the body, as if it were a part of it. That a body broke off is seen by
+    // what it does not end with.
+    let body = body.into_data_stream().inspect_err(|error| tracing::error!(%error, "the answer broke off"));
+    StreamResponse { metadata_prelude, stream: body.take_while(|piece| std::future::ready(piece.is_ok())) }
+}
+
+/// A piece of a body.
+type StreamItem = Result<axum::body::Bytes, axum::Error>;
 
 /// Takes the gateway's stage off the path, and the trailing slash: a path is the same with and without it.
 fn mend_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
@@ -66,8 +146,14 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, idempotency-key, prefer, x-api-key"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, idempotent-replayed, retry-after, x-request-id"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-encoding, content-type, idempotency-key, prefer, upload-token, x-api-key",
+        ),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "etag, idempotent-replayed, preference-applied, retry-after, x-request-id",
+        ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -101,8 +187,10 @@ async fn observe(request: Request, next: Next) -> Response {
         tracing::info!(status = response.status().as_u16(), elapsed_ms, "answered");
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, id);
-            // nothing that we answer is binary, and what is not known as text would reach the client as base64
-            response.headers_mut().insert("x-lambda-http-content-encoding", HeaderValue::from_static("text"));
+            if body_limit().is_some() {
+                // nothing that we answer is binary, and what is not known as text would reach the client as base64
+                response.headers_mut().insert("x-lambda-http-content-encoding", HeaderValue::from_static("text"));
+            }
         }
         response
     }
@@ -114,6 +202,36 @@ async fn observe(request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn invocation(event: &str) -> LambdaEvent<Event> {
+        LambdaEvent::new(serde_json::from_str(event).unwrap(), lambda_runtime::Context::default())
+    }
+
+    #[tokio::test]
+    async fn a_request_is_streamed_and_what_is_none_is_answered_too() {
+        let routes = Router::new().fallback(async || (StatusCode::CREATED, [("x-name", "value")], "made"));
+        let request = include_str!("../../../events/ingest-api.create-session.json");
+        for (event, status, body) in [
+            (request, StatusCode::CREATED, "made"),
+            ("{}", StatusCode::OK, ""),
+            (r#"{"done":true}"#, StatusCode::OK, ""),
+        ] {
+            let answer = answer(routes.clone(), invocation(event)).await;
+            assert_eq!(answer.metadata_prelude.status_code, status);
+            assert_eq!(answer.metadata_prelude.headers.contains_key("x-name"), status == StatusCode::CREATED);
+            let pieces: Vec<_> = answer.stream.try_collect().await.unwrap();
+            assert_eq!(pieces.concat(), body.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_has_nothing_added() {
+        let pieces = || futures_util::stream::iter([Ok("begun"), Err(std::io::Error::other("lost")), Ok("more")]);
+        let routes = Router::new().fallback(async move || Body::from_stream(pieces()));
+        let answer = answer(routes, invocation(include_str!("../../../events/ingest-api.create-session.json"))).await;
+        let pieces: Vec<_> = answer.stream.try_collect().await.unwrap();
+        assert_eq!(pieces.concat(), b"begun");
+    }
 
     #[test]
     fn a_token_is_not_logged() {

@@ -6,8 +6,10 @@
 pub mod auth;
 pub mod batch;
 pub mod config;
+pub mod fail_point;
 pub mod http;
 pub mod idempotent;
+pub mod lanes;
 pub mod problem;
 pub mod telemetry;
 pub mod time;

@@ -199,6 +199,22 @@ impl Scope<'_> {
         Ok(())
     }
 
+    /// Marks the point that [`undo_to_mark`](Self::undo_to_mark) goes back to.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn mark(&self) -> Result<(), Error> {
+        self.batch("savepoint mark").await
+    }
+
+    /// Undoes what was done since [`mark`](Self::mark).
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn undo_to_mark(&self) -> Result<(), Error> {
+        self.batch("rollback to savepoint mark").await
+    }
+
     pub(crate) async fn savepoint(&self) -> Result<(), Error> {
         self.batch("savepoint slice").await
     }

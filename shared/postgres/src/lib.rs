@@ -11,6 +11,7 @@ pub mod ledger;
 mod migrate;
 pub mod promotion;
 pub mod staged;
+pub mod webhooks;
 
 pub use admin::connect;
 pub use database::{Database, Scope, retry};

@@ -5,9 +5,9 @@ use crate::copy;
 use crate::database::Scope;
 use crate::staged::StagedRow;
 use bytes::Bytes;
-use intake_domain::Dataset;
-use intake_domain::promotion::{Decision, Keys, Outcome, RowHash, decide};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use intake_domain::promotion::{Decision, Keys, Missing, Outcome, RowHash, decide};
+use intake_domain::{Dataset, dataset};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -15,12 +15,23 @@ use uuid::Uuid;
 /// Puts slices of one file into place, remembering between them what saves work.
 pub struct Promoter {
     dataset: &'static Dataset,
+    /// Whether a row that refers to one that is not there is refused.
+    refuses_missing_references: bool,
     /// The remainder of the tenant's hash partitions; the same in every table, since all have the same modulus.
     leaf: Option<i32>,
     /// The orders' partitions that are known to exist.
     months: HashSet<String>,
     /// Whether the slice before was all new rows: then the next is written first and asked about only if that fails.
     expects_new_rows: bool,
+}
+
+/// What became of a slice.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What became of each row.
+    pub outcomes: Vec<Outcome>,
+    /// How many references of the rows that are in lead nowhere.
+    pub dangling: u32,
 }
 
 /// What is known of a stored row.
@@ -33,22 +44,47 @@ struct Stored {
 impl Promoter {
     /// A promoter for a file of `dataset`.
     #[must_use]
-    pub fn new(dataset: &'static Dataset) -> Self {
-        Self { dataset, leaf: None, months: HashSet::new(), expects_new_rows: true }
+    pub fn new(dataset: &'static Dataset, refuses_missing_references: bool) -> Self {
+        Self { dataset, refuses_missing_references, leaf: None, months: HashSet::new(), expects_new_rows: true }
     }
 
-    /// Applies `rows` in their order and returns what became of each.
+    /// Applies `rows` in their order.
     ///
     /// # Errors
     /// Any [`Error`] of the database; the transaction must then be given up.
-    pub async fn apply(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
+    pub async fn apply(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Applied, Error> {
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Applied::default());
         }
         let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
         let sql = include_str!("../queries/promotion/lock.sql");
         scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
         self.find_leaves(scope).await?;
+        let missing = self.missing_references(scope, rows).await?;
+        let outcomes = if self.refuses_missing_references && missing.iter().any(|missing| missing.count() > 0) {
+            let kept: Vec<_> = rows
+                .iter()
+                .zip(&missing)
+                .filter(|(_, missing)| missing.count() == 0)
+                .map(|(row, _)| row.clone())
+                .collect();
+            let mut outcomes = self.put(scope, &kept).await?.into_iter();
+            let outcome_of = |missing: &Missing| match missing.count() {
+                0 => outcomes.next().ok_or(Error::Corrupt("a row without an outcome")),
+                _ => Ok(Outcome::MissingReferences(*missing)),
+            };
+            missing.iter().map(outcome_of).collect::<Result<_, _>>()?
+        } else {
+            self.put(scope, rows).await?
+        };
+        let is_in = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Updated | Outcome::Unchanged);
+        let dangling = outcomes.iter().zip(&missing).filter(|(outcome, _)| is_in(outcome));
+        let dangling = dangling.map(|(_, missing)| missing.count()).sum();
+        Ok(Applied { outcomes, dangling })
+    }
+
+    /// Puts rows in place whose references do not matter.
+    async fn put(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
         if self.expects_new_rows {
             scope.savepoint().await?;
             match self.write(scope, rows.iter().map(|row| (row, row.tuple()))).await {
@@ -70,6 +106,32 @@ impl Promoter {
         self.write(scope, tuples).await?;
         self.expects_new_rows = outcomes.iter().all(|outcome| *outcome == Outcome::Inserted);
         Ok(outcomes)
+    }
+
+    /// Which references of each row lead nowhere. What they lead to is promoted before, never with them.
+    async fn missing_references(&self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Missing>, Error> {
+        let mut missing = vec![Missing::default(); rows.len()];
+        for (at, reference) in self.dataset.references.iter().enumerate() {
+            let to = dataset::by_name(reference.to).ok_or(Error::Corrupt("a reference to an unknown dataset"))?;
+            // the tenant stands before the fields
+            let ids: Vec<_> = rows.iter().map(|row| row.uuid_in_column(1 + reference.field)).collect();
+            let wanted: Vec<_> = ids.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let sql = statement(to, include_str!("../queries/promotion/known_ids.sql"));
+            let with = [(&scope.tenant() as _, Type::UUID), (&wanted as _, Type::UUID_ARRAY)];
+            let found = scope.query("promotion/known_ids", &sql, &with).await?;
+            let known: HashSet<Uuid> = found.iter().map(|row| row.get("id")).collect();
+            if known.len() < wanted.len() {
+                for (id, missing) in ids.iter().zip(&mut missing) {
+                    if id.is_some_and(|id| !known.contains(&id)) {
+                        missing.add(at);
+                    }
+                }
+            }
+        }
+        Ok(missing)
     }
 
     async fn find_leaves(&mut self, scope: &Scope<'_>) -> Result<(), Error> {
@@ -96,7 +158,7 @@ impl Promoter {
     }
 
     fn month_leaf(&self, month: i64) -> String {
-        let leaf = intake_domain::dataset::month_suffix(month).map(|suffix| format!("{}_{suffix}", self.dataset.name));
+        let leaf = dataset::month_suffix(month).map(|suffix| format!("{}_{suffix}", self.dataset.name));
         leaf.filter(|leaf| self.months.contains(leaf)).unwrap_or_else(|| format!("{}_default", self.dataset.name))
     }
 

@@ -139,6 +139,17 @@ impl StagedRow {
         self.natural.as_deref().and_then(|key| str::from_utf8(key).ok())
     }
 
+    /// The id in column `at` of the COPY tuple (0 is the tenant's), if it is a UUID.
+    #[must_use]
+    pub fn uuid_in_column(&self, at: usize) -> Option<Uuid> {
+        let mut rest = self.tuple.get(2..)?;
+        for _ in 0..at {
+            rest = rest.get(column_bytes(rest)?..)?;
+        }
+        let end = column_bytes(rest)?;
+        Uuid::from_slice(rest.get(4..end)?).ok()
+    }
+
     /// Its COPY tuple.
     #[must_use]
     pub fn tuple(&self) -> Bytes {
@@ -159,6 +170,12 @@ impl StagedRow {
             }
         }
     }
+}
+
+/// How many bytes the first column has with its length; a null has nothing but that.
+fn column_bytes(columns: &[u8]) -> Option<usize> {
+    let length = i32::from_be_bytes(columns.get(..4)?.try_into().ok()?);
+    Some(4 + usize::try_from(length).unwrap_or(0))
 }
 
 /// Reads a staged object.
@@ -228,6 +245,17 @@ mod tests {
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].keys().natural, Some("00000000-0000-0000-0000-000000000001@x"));
         assert_eq!(rows[1].place, Place { line: 3, offset: 5, length: 7 });
+    }
+
+    #[test]
+    fn a_reference_is_found_in_its_column() {
+        let tenant = Uuid::from_u128(9);
+        let rows = read(staged(tenant), tenant).expect("rows");
+        assert_eq!(rows[1].uuid_in_column(0), Some(tenant));
+        assert_eq!(rows[1].uuid_in_column(1), Some(Uuid::from_u128(2)));
+        assert_eq!(rows[1].uuid_in_column(2), None, "the name is none");
+        assert_eq!(rows[1].uuid_in_column(4), None, "null");
+        assert_eq!(rows[1].uuid_in_column(99), None);
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub(crate) async fn handle(
     let done = || Ok(Json(json!({ "file_id": file_id, "status": "uploaded" })));
     let upload_id = match (file.state, &file.multipart_upload_id) {
         (FileState::AwaitingUpload, Some(upload_id)) => upload_id,
+        (FileState::Cancelled, _) => {
+            return Err(Problem::new(
+                StatusCode::GONE,
+                "CANCELLED",
+                "the session was cancelled; declare the file again",
+            ));
+        }
         (FileState::Expired, _) => {
             return Err(Problem::new(StatusCode::GONE, "EXPIRED", "the session has expired; declare the file again"));
         }

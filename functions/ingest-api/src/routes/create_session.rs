@@ -1,25 +1,28 @@
 //! `POST /api/v1/ingest/sessions`: declares files and gets presigned URLs to upload them to.
 
-use crate::app::App;
+use crate::app::{App, CALLS_AT_ONCE};
+use crate::upload::{Parts, Upload, presign_parts, presign_put};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use intake_aws::{Objects, URL_LIFETIME};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use intake_domain::file_name::{self, NameError};
+use intake_domain::format::MAX_UNPACKED_BYTES;
 use intake_domain::object_key::FileKey;
-use intake_domain::upload::{MAX_FILE_BYTES, MAX_FILES, MAX_HASHED_BYTES, MAX_SESSION_PARTS, UploadPlan, part_size};
+use intake_domain::tolerance::{OnError, Tolerance};
+use intake_domain::upload::{MAX_FILE_BYTES, MAX_FILES, MAX_HASHED_BYTES, MAX_SESSION_PARTS, UploadPlan};
 use intake_domain::value::{self, Kind};
+use intake_domain::webhook::check_url;
 use intake_lambda::Problem;
 use intake_lambda::idempotent::once;
 use intake_lambda::problem::FieldError;
 use intake_lambda::time::rfc3339;
-use intake_postgres::ledger::{self, NewFile, NewSession};
+use intake_postgres::ledger::{self, NewFile, NewSession, Policy};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 use uuid::Uuid;
 
 /// The longest name of a file, in characters.
@@ -37,6 +40,10 @@ struct Request<'a> {
     files: Vec<File>,
     #[serde(default)]
     dry_run: bool,
+    callback_url: Option<String>,
+    on_error: Option<String>,
+    max_rejects: Option<Value>,
+    on_missing_reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +53,9 @@ struct File {
     dataset: Option<String>,
     size_bytes: u64,
     sha256: Option<String>,
+    on_error: Option<String>,
+    max_rejects: Option<Value>,
+    on_missing_reference: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -66,21 +76,18 @@ struct CreatedFile {
     upload: Upload,
 }
 
-/// How to upload a file.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Upload {
-    /// PUT the file to the URL with exactly these headers.
-    Put { url: String, headers: BTreeMap<String, String>, expires_at: String },
-    /// PUT each part to its URL, then POST to the path.
-    Multipart { part_size_bytes: u64, parts: Vec<UploadPart>, complete_path: String, expires_at: String },
+/// What a request asks for, or one of its files.
+struct Wishes<'a> {
+    on_error: &'a Option<String>,
+    max_rejects: &'a Option<Value>,
+    on_missing_reference: &'a Option<String>,
 }
 
-#[derive(Serialize)]
-struct UploadPart {
-    part_number: u64,
-    size_bytes: u64,
-    url: String,
+/// What a request comes to.
+struct Accepted {
+    policy: Policy,
+    callback_url: Option<String>,
+    files: Vec<Declared>,
 }
 
 /// A file that may be declared.
@@ -101,22 +108,24 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, headers: HeaderMap, body
 async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, String), Problem> {
     let request: Request<'_> = serde_json::from_slice(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", error.to_string()))?;
-    let mut declared = check(&request, app.part_bytes).map_err(Problem::invalid)?;
+    let accepted = check(&request, app.part_bytes, &app.webhook_allowed_hosts).map_err(Problem::invalid)?;
     let session = NewSession {
         session_id: Uuid::now_v7(),
         upload_token: Uuid::new_v4(),
         manifest: request.manifest.map(RawValue::get),
         dry_run: request.dry_run,
+        callback_url: accepted.callback_url.as_deref(),
+        policy: accepted.policy,
     };
-    let key = |file: &NewFile| {
-        FileKey { tenant_id: tenant, session_id: session.session_id, file_id: file.file_id }.to_string()
-    };
-    for Declared { file, plan } in &mut declared {
+    let key = |file: &NewFile| FileKey { tenant_id: tenant, session_id: session.session_id, file_id: file.file_id };
+    let begin = stream::iter(accepted.files).map(async |Declared { mut file, plan }| {
         if matches!(plan, UploadPlan::Parts { .. }) {
-            file.multipart_upload_id = Some(app.objects.begin_multipart(&key(file)).await?);
+            file.multipart_upload_id = Some(app.objects.begin_multipart(&key(&file).to_string()).await?);
         }
-    }
-    let (files, plans): (Vec<_>, Vec<_>) = declared.into_iter().map(|Declared { file, plan }| (file, plan)).unzip();
+        Ok::<_, Problem>((file, plan))
+    });
+    let (files, plans): (Vec<_>, Vec<_>) =
+        begin.buffered(CALLS_AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().unzip();
     let scope = app.database.begin(tenant).await?;
     let expires_at = ledger::create_session(&scope, &session, &files).await?;
     scope.commit().await?;
@@ -128,44 +137,97 @@ async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, Str
         files: Vec::with_capacity(files.len()),
     };
     for (file, plan) in files.iter().zip(plans) {
-        let complete_path = format!("/api/v1/ingest/sessions/{}/files/{}/complete", session.upload_token, file.file_id);
+        let upload = match (plan, &file.multipart_upload_id) {
+            (UploadPlan::Parts { part_bytes, count }, Some(upload_id)) => {
+                let parts = Parts {
+                    key: key(file),
+                    upload_token: session.upload_token,
+                    upload_id,
+                    size_bytes: file.size_bytes as u64,
+                    part_bytes,
+                    count,
+                };
+                presign_parts(&app.objects, &parts, None).await?
+            }
+            _ => presign_put(&app.objects, key(file), file.size_bytes).await?,
+        };
         created.files.push(CreatedFile {
             file_id: file.file_id,
             name: file.name.clone(),
             dataset: file.dataset.name,
             size_bytes: file.size_bytes,
-            upload: presign(&app.objects, &key(file), file, plan, complete_path).await?,
+            upload,
         });
     }
     let body = serde_json::to_string(&created).map_err(|error| Problem::internal(&error))?;
     Ok((StatusCode::CREATED, body))
 }
 
-async fn presign(
-    objects: &Objects,
-    key: &str,
-    file: &NewFile,
-    plan: UploadPlan,
-    complete_path: String,
-) -> Result<Upload, Problem> {
-    let expires_at = rfc3339(SystemTime::now() + URL_LIFETIME);
-    let (UploadPlan::Parts { part_bytes, count }, Some(upload_id)) = (plan, &file.multipart_upload_id) else {
-        let put = objects.presign_put(key, file.size_bytes).await?;
-        return Ok(Upload::Put { url: put.url, headers: put.headers, expires_at });
+/// The policy that follows from what is asked for, where `otherwise` holds for what is not. `at` is the pointer to it.
+fn policy(wishes: &Wishes<'_>, otherwise: Policy, at: &str, errors: &mut Vec<FieldError>) -> Policy {
+    let mut wrong = |field: &str, code, detail: &str| {
+        errors.push(FieldError { pointer: format!("{at}/{field}"), code, detail: detail.to_owned() });
     };
-    let mut parts = Vec::new();
-    for number in 1..=count {
-        let size_bytes = part_size(file.size_bytes as u64, part_bytes, number);
-        let part = objects.presign_part(key, upload_id, number as i32, size_bytes as i64).await?;
-        parts.push(UploadPart { part_number: number, size_bytes, url: part.url });
+    let on_error = wishes.on_error.as_deref().map(OnError::parse);
+    if on_error == Some(None) {
+        wrong("on_error", "INVALID_ON_ERROR", "must be reject_rows or reject_file");
     }
-    Ok(Upload::Multipart { part_size_bytes: part_bytes, parts, complete_path, expires_at })
+    let most = wishes.max_rejects.as_ref().map(|most| match most {
+        Value::Number(count) => count.as_u64().filter(|count| i64::try_from(*count).is_ok()).map(Tolerance::Count),
+        Value::String(text) => Tolerance::parse_percent(text),
+        _ => None,
+    });
+    if most == Some(None) {
+        let detail = "must be a whole number of at least 0, or a share like \"5%\" or \"0.25%\"";
+        wrong("max_rejects", "INVALID_MAX_REJECTS", detail);
+    }
+    let tolerance = otherwise.tolerance.with(on_error.flatten(), most.flatten());
+    if tolerance.is_none() {
+        let detail = "contradicts on_error: reject_file takes no reject, reject_rows some";
+        wrong("max_rejects", "CONTRADICTORY_POLICY", detail);
+    }
+    let reject_missing_references = match wishes.on_missing_reference.as_deref() {
+        None => otherwise.reject_missing_references,
+        Some("accept") => false,
+        Some("reject") => true,
+        Some(_) => {
+            wrong("on_missing_reference", "INVALID_ON_MISSING_REFERENCE", "must be accept or reject");
+            false
+        }
+    };
+    Policy { tolerance: tolerance.unwrap_or(otherwise.tolerance), reject_missing_references }
 }
 
-/// Everything that is wrong with a request, or its files.
-fn check(request: &Request<'_>, part_bytes: u64) -> Result<Vec<Declared>, Vec<FieldError>> {
+/// The code and the field of what a file's name is refused for.
+pub(super) fn name_error(error: &NameError) -> (&'static str, &'static str) {
+    match error {
+        NameError::NoDataset => ("name", "NO_DATASET"),
+        NameError::UnknownDataset(_) => ("dataset", "UNKNOWN_DATASET"),
+        NameError::UnsupportedFormat => ("name", "UNSUPPORTED_FORMAT"),
+    }
+}
+
+/// What is wrong with a name that is to be kept.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name.chars().count() > MAX_NAME || name.contains('\0') {
+        return Err(format!("must be at most {MAX_NAME} characters, none of them U+0000"));
+    }
+    Ok(())
+}
+
+/// Everything that is wrong with a request, or what it comes to.
+fn check(request: &Request<'_>, part_bytes: u64, allowed_hosts: &[String]) -> Result<Accepted, Vec<FieldError>> {
     let mut errors = Vec::new();
-    let mut wrong = |pointer: String, code, detail: String| errors.push(FieldError { pointer, code, detail });
+    let wishes = Wishes {
+        on_error: &request.on_error,
+        max_rejects: &request.max_rejects,
+        on_missing_reference: &request.on_missing_reference,
+    };
+    let default = Policy { tolerance: Tolerance::Any, reject_missing_references: false };
+    let session_policy = policy(&wishes, default, "", &mut errors);
+    let mut wrong = |pointer: &str, code, detail: String| {
+        errors.push(FieldError { pointer: pointer.to_owned(), code, detail });
+    };
     if let Some(manifest) = request.manifest {
         let refusal = match value::read(Kind::Object, manifest.get()) {
             Err((_, detail)) => Some(detail),
@@ -173,61 +235,80 @@ fn check(request: &Request<'_>, part_bytes: u64) -> Result<Vec<Declared>, Vec<Fi
             Ok(_) => None,
         };
         if let Some(detail) = refusal {
-            wrong("/manifest".to_owned(), "INVALID_MANIFEST", detail);
+            wrong("/manifest", "INVALID_MANIFEST", detail);
         }
     }
+    let callback_url = match request.callback_url.as_deref().map(|url| check_url(url, allowed_hosts)).transpose() {
+        Ok(url) => url.map(String::from),
+        Err(error) => {
+            wrong("/callback_url", "INVALID_CALLBACK_URL", error.to_string());
+            None
+        }
+    };
     if request.files.len() > MAX_FILES {
-        wrong("/files".to_owned(), "TOO_MANY_FILES", format!("must be at most {MAX_FILES}"));
+        wrong("/files", "TOO_MANY_FILES", format!("must be at most {MAX_FILES}"));
     }
-    let mut declared = Vec::new();
+    let mut files = Vec::new();
     for (at, file) in request.files.iter().enumerate() {
-        let pointer = |field: &str| format!("/files/{at}/{field}");
-        let dataset = match file_name::classify(&file.name, file.dataset.as_deref()) {
-            Ok(dataset) => Some(dataset),
-            Err(error) => {
-                let (field, code) = match &error {
-                    NameError::NoDataset => ("name", "NO_DATASET"),
-                    NameError::UnknownDataset(_) => ("dataset", "UNKNOWN_DATASET"),
-                    NameError::UnsupportedFormat => ("name", "UNSUPPORTED_FORMAT"),
-                };
-                wrong(pointer(field), code, error.to_string());
-                None
-            }
-        };
-        if file.name.chars().count() > MAX_NAME || file.name.contains('\0') {
-            wrong(
-                pointer("name"),
-                "INVALID_NAME",
-                format!("must be at most {MAX_NAME} characters, none of them U+0000"),
-            );
-        }
-        if file.size_bytes > MAX_FILE_BYTES {
-            wrong(pointer("size_bytes"), "FILE_TOO_LARGE", format!("must be at most {MAX_FILE_BYTES}"));
-        }
-        let sha256 = file.sha256.as_ref().map(|text| hex::decode(text).ok().filter(|bytes| bytes.len() == 32));
-        if sha256.is_some() && file.size_bytes > MAX_HASHED_BYTES {
-            let detail = format!("cannot be held against a file of over {MAX_HASHED_BYTES} bytes; leave it out");
-            wrong(pointer("sha256"), "TOO_LARGE_TO_HASH", detail);
-        }
-        if sha256 == Some(None) {
-            wrong(pointer("sha256"), "INVALID_SHA256", "must be 64 hexadecimal digits".to_owned());
-        }
-        if let Some(dataset) = dataset {
-            let file = NewFile {
-                file_id: Uuid::now_v7(),
-                dataset,
-                name: file.name.clone(),
-                size_bytes: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
-                sha256: sha256.flatten(),
-                multipart_upload_id: None,
-            };
-            let plan = UploadPlan::new(file.size_bytes as u64, part_bytes);
-            declared.push(Declared { file, plan });
-        }
+        files.extend(check_file(file, &format!("/files/{at}"), session_policy, part_bytes, &mut errors));
     }
-    if declared.iter().map(|file| file.plan.parts()).sum::<u64>() > MAX_SESSION_PARTS {
+    if files.iter().map(|file| file.plan.parts()).sum::<u64>() > MAX_SESSION_PARTS {
         let detail = "are too large together: spread them over several sessions".to_owned();
-        wrong("/files".to_owned(), "SESSION_TOO_LARGE", detail);
+        errors.push(FieldError { pointer: "/files".to_owned(), code: "SESSION_TOO_LARGE", detail });
     }
-    if errors.is_empty() { Ok(declared) } else { Err(errors) }
+    if errors.is_empty() { Ok(Accepted { policy: session_policy, callback_url, files }) } else { Err(errors) }
+}
+
+/// Everything that is wrong with a file, or how it is declared.
+fn check_file(
+    file: &File,
+    at: &str,
+    session_policy: Policy,
+    part_bytes: u64,
+    errors: &mut Vec<FieldError>,
+) -> Option<Declared> {
+    let wishes = Wishes {
+        on_error: &file.on_error,
+        max_rejects: &file.max_rejects,
+        on_missing_reference: &file.on_missing_reference,
+    };
+    let policy = policy(&wishes, session_policy, at, errors);
+    let mut wrong = |field: &str, code, detail: String| {
+        errors.push(FieldError { pointer: format!("{at}/{field}"), code, detail });
+    };
+    let kind = file_name::classify(&file.name, file.dataset.as_deref());
+    if let Err(error) = &kind {
+        let (field, code) = name_error(error);
+        wrong(field, code, error.to_string());
+    }
+    if let Err(detail) = check_name(&file.name) {
+        wrong("name", "INVALID_NAME", detail);
+    }
+    let is_read_through = kind.as_ref().is_ok_and(|(_, format)| format.is_read_through());
+    if file.size_bytes > MAX_FILE_BYTES {
+        wrong("size_bytes", "FILE_TOO_LARGE", format!("must be at most {MAX_FILE_BYTES}"));
+    } else if is_read_through && file.size_bytes > MAX_UNPACKED_BYTES {
+        let detail = format!("must be at most {MAX_UNPACKED_BYTES} for CSV and compressed files");
+        wrong("size_bytes", "FILE_TOO_LARGE", detail);
+    }
+    let sha256 = file.sha256.as_ref().map(|text| hex::decode(text).ok().filter(|bytes| bytes.len() == 32));
+    if sha256.is_some() && file.size_bytes > MAX_HASHED_BYTES {
+        let detail = format!("cannot be held against a file of over {MAX_HASHED_BYTES} bytes; leave it out");
+        wrong("sha256", "TOO_LARGE_TO_HASH", detail);
+    }
+    if sha256 == Some(None) {
+        wrong("sha256", "INVALID_SHA256", "must be 64 hexadecimal digits".to_owned());
+    }
+    let (dataset, format) = kind.ok()?;
+    let new = NewFile {
+        file_id: Uuid::now_v7(),
+        dataset,
+        name: file.name.clone(),
+        format,
+        size_bytes: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
+        sha256: sha256.flatten(),
+        multipart_upload_id: None,
+        policy,
+    };
+    Some(Declared { file: new, plan: UploadPlan::new(file.size_bytes, part_bytes) })
 }

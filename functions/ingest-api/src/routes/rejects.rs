@@ -1,33 +1,38 @@
 //! `GET /api/v1/ingest/sessions/{upload_token}/rejects`: every refused row with its line and its errors, as NDJSON.
 //!
-//! A page ends with a `_meta` line; its absence means that the answer was cut off.
+//! The answer is sent while it is read, in constant memory, and ends with a `_meta` line, or with an `error` line when the
+//! ledger fails on the way; the absence of both means that it was cut off.
 
 use crate::app::App;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use intake_domain::reject::{Code, RowError};
 use intake_domain::state::session_state;
-use intake_lambda::Problem;
-use intake_postgres::ledger::{self, RejectRow};
+use intake_lambda::{Problem, http};
+use intake_postgres::ledger::{self, RejectRow, RejectingFile};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// A record that is nested deeper stands as a string, since common parsers would refuse the whole line.
 const MAX_DEPTH: usize = 100;
 
+/// Errors of rows that stand as they came, and not as the object that they would be.
+const UNREADABLE: [Code; 4] = [Code::InvalidUtf8, Code::InvalidJson, Code::ColumnCount, Code::UnbalancedQuote];
+
 /// Before the first reject of a file.
 const START: (i32, i32) = (-1, -1);
 
-/// How many rejects a page has at most, and how many unless told.
-const MAX_LIMIT: i64 = 10_000;
-const DEFAULT_LIMIT: i64 = 1_000;
-
-/// A page ends early past so many bytes: API Gateway takes 6 MB from a function, and text may grow in an answer.
-const PAGE_BYTES: i64 = 1 << 20;
+/// How many rejects are read from the ledger at a time, and about how many bytes of them.
+const PAGE_ROWS: i64 = 1_000;
+const PAGE_BYTES: i64 = 512 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,15 +51,27 @@ struct Reject<'a> {
     record: Record<'a>,
 }
 
-/// The last line of a page.
+/// The last line of an answer.
 #[derive(Serialize)]
-struct Meta {
-    /// Where the next page begins; null on the last.
-    next_cursor: Option<String>,
-    /// How many rejects the page has.
-    rejects: i64,
-    /// Whether there will be no more of them, because the session has ended.
-    complete: bool,
+enum End {
+    /// Of one that is whole.
+    #[serde(rename = "_meta")]
+    Meta {
+        /// Where the rest begins; null when that was all.
+        next_cursor: Option<String>,
+        /// How many rejects the answer has.
+        rejects: i64,
+        /// Whether there will be no more of them, because the session has ended.
+        complete: bool,
+    },
+    /// Of one that breaks off.
+    #[serde(rename = "error")]
+    Error {
+        code: &'static str,
+        detail: &'static str,
+        /// Where to go on.
+        next_cursor: Option<String>,
+    },
 }
 
 /// A row that is an object stands as it was sent; anything else as a string, so that sent again unmended it is refused
@@ -69,15 +86,14 @@ enum Record<'a> {
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
     Path(token): Path<String>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant = app.tenant(&headers).await?;
     let bad = |code, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let Query(parameters) = parameters.map_err(|error| bad("INVALID_QUERY", error.body_text()))?;
-    let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad("INVALID_LIMIT", format!("limit must be from 1 to {MAX_LIMIT}")));
+    if parameters.limit.is_some_and(|limit| limit < 1) {
+        return Err(bad("INVALID_LIMIT", "limit must be at least 1".to_owned()));
     }
     let after = match &parameters.cursor {
         None => None,
@@ -89,38 +105,108 @@ pub(crate) async fn handle(
     let session = app.session(tenant, &token).await?;
     let scope = app.database.begin(tenant).await?;
     let states = ledger::files_of_session(&scope, session.session_id).await?;
-    let is_complete = session_state(states.iter().map(|file| file.state), session.has_expired).is_terminal();
-    let mut files: VecDeque<_> = ledger::files_with_rejects(&scope, session.session_id).await?.into();
-    let mut position = START;
-    if let Some((file, from)) = after {
-        // everything up to the cursor's file was on earlier pages
-        while files.front().is_some_and(|known| known.file_id != file) {
-            files.pop_front();
-        }
-        position = from;
-    }
-    let (mut body, mut written, mut next_cursor) = (Vec::new(), 0, None);
-    while let Some(file) = files.front() {
-        let page = ledger::rejects_page(&scope, file.file_id, position, limit - written, PAGE_BYTES).await?;
-        for reject in &page {
-            write(&mut body, &file.name, reject).map_err(|error| Problem::internal(&error))?;
-            written += 1;
-            position = reject.position;
-        }
-        if page.is_empty() {
-            files.pop_front();
-            position = START;
-        } else if written == limit || body.len() as i64 >= PAGE_BYTES {
-            next_cursor = Some(cursor(file.file_id, position));
-            break;
-        }
-    }
+    let files = ledger::files_with_rejects(&scope, session.session_id).await?;
     scope.commit().await?;
-    let meta = Meta { next_cursor, rejects: written, complete: is_complete };
-    let end = serde_json::json!({ "_meta": meta });
-    body.extend_from_slice(end.to_string().as_bytes());
-    body.push(b'\n');
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    let states = states.iter().map(|file| file.state);
+    let is_complete = session_state(states, session.has_expired, session.is_cancelled).is_terminal();
+    let mut reading = Reading {
+        app,
+        tenant,
+        files: files.into(),
+        position: START,
+        limit: parameters.limit.unwrap_or(i64::MAX),
+        budget: http::body_limit(),
+        is_complete,
+        written: 0,
+    };
+    if let Some((file, position)) = after {
+        // everything up to the cursor's file was in earlier answers
+        while reading.files.front().is_some_and(|known| known.file_id != file) {
+            reading.files.pop_front();
+        }
+        reading.position = position;
+    }
+    // what fails before anything is sent is a problem as everywhere
+    let first = reading.page().await?;
+    let rest = stream::unfold(Some(reading), async |reading| {
+        let mut reading = reading?;
+        Some(match reading.page().await {
+            Ok(Some(page)) => (page, Some(reading)),
+            Ok(None) => (reading.end(), None),
+            Err(_) => (reading.broken(), None),
+        })
+    });
+    let body = stream::iter(first).chain(rest).map(Ok::<_, Infallible>);
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response())
+}
+
+/// An answer as it is made.
+struct Reading {
+    app: Arc<App>,
+    tenant: Uuid,
+    /// Those that are not read to their end.
+    files: VecDeque<RejectingFile>,
+    /// The last reject that was read of the first of them.
+    position: (i32, i32),
+    /// How many rejects the answer may have.
+    limit: i64,
+    /// How many bytes are left where the answer is sent whole.
+    budget: Option<usize>,
+    is_complete: bool,
+    written: i64,
+}
+
+impl Reading {
+    /// The next rejects, of one file; `None` at the end of the answer. No transaction is held between.
+    async fn page(&mut self) -> Result<Option<Bytes>, Problem> {
+        while let Some(file) = self.files.front() {
+            let most = PAGE_ROWS.min(self.limit - self.written);
+            if most == 0 || self.budget.is_some_and(|left| left < 2 * PAGE_BYTES as usize) {
+                return Ok(None);
+            }
+            let (file_id, position) = (file.file_id, self.position);
+            let scope = self.app.database.begin(self.tenant).await?;
+            let rejects = ledger::rejects_page(&scope, file_id, position, most, PAGE_BYTES).await?;
+            scope.commit().await?;
+            let Some(last) = rejects.last() else {
+                self.files.pop_front();
+                self.position = START;
+                continue;
+            };
+            let mut page = Vec::new();
+            for reject in &rejects {
+                write(&mut page, &file.name, reject).map_err(|error| Problem::internal(&error))?;
+            }
+            self.position = last.position;
+            self.written += rejects.len() as i64;
+            // as a string of JSON, which an answer that is sent whole becomes
+            let escaped = page.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count();
+            self.budget = self.budget.map(|left| left.saturating_sub(page.len() + escaped));
+            return Ok(Some(page.into()));
+        }
+        Ok(None)
+    }
+
+    /// Where another answer would go on.
+    fn cursor(&self) -> Option<String> {
+        self.files.front().map(|file| cursor(file.file_id, self.position))
+    }
+
+    fn end(&self) -> Bytes {
+        line(&End::Meta { next_cursor: self.cursor(), rejects: self.written, complete: self.is_complete })
+    }
+
+    fn broken(&self) -> Bytes {
+        let detail = "the ledger failed on the way; ask again from next_cursor";
+        line(&End::Error { code: "UNAVAILABLE", detail, next_cursor: self.cursor() })
+    }
+}
+
+fn line(end: &End) -> Bytes {
+    // a structure of texts and numbers is always written
+    let mut line = serde_json::to_vec(end).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 /// How deep the values of a well-formed JSON text are nested.
@@ -145,7 +231,7 @@ fn depth(json: &str) -> usize {
 fn write(body: &mut Vec<u8>, file: &str, reject: &RejectRow) -> Result<(), serde_json::Error> {
     let errors: Vec<RowError> = serde_json::from_str(&reject.errors)?;
     // what could not be read as it was sent may read as something else by now: bytes that no text takes were replaced
-    let is_as_sent = !errors.iter().any(|error| matches!(error.code, Code::InvalidUtf8 | Code::InvalidJson));
+    let is_as_sent = !errors.iter().any(|error| UNREADABLE.contains(&error.code));
     let object = serde_json::from_str::<&RawValue>(&reject.record).ok();
     let object = object.filter(|raw| is_as_sent && raw.get().starts_with('{') && depth(raw.get()) <= MAX_DEPTH);
     let line = Reject {

@@ -1,7 +1,11 @@
 //! What the queues carry. Messages name work; all that matters about it is read from the ledger.
 
+mod deliver_webhook;
 mod load_chunk;
+mod object_created;
 mod promote_file;
 
+pub use deliver_webhook::DeliverWebhook;
 pub use load_chunk::LoadChunk;
+pub use object_created::ObjectCreated;
 pub use promote_file::PromoteFile;

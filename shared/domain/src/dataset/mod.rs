@@ -147,6 +147,7 @@ mod tests {
     #[test]
     fn what_a_dataset_refers_to_is_promoted_before_it() {
         for dataset in ALL {
+            assert!(dataset.references.len() <= 8, "`promotion::Missing` has a bit for each");
             for reference in dataset.references {
                 let to = by_name(reference.to).expect(reference.to);
                 assert!(to.rank() < dataset.rank(), "{} refers to {}", dataset.name, to.name);

@@ -5,4 +5,4 @@ set
 where
     tenant_id = $1 and state = 'awaiting_upload'
     and session_id in (select session_id from upload_sessions where tenant_id = $1 and expires_at < now())
-returning session_id
+returning session_id, file_id, multipart_upload_id

@@ -1,4 +1,7 @@
-select chunk_index
+select chunks.chunk_index
 from chunks
-where tenant_id = $1 and file_id = $2 and chunk_index = $3 and state = 'planned'
-for update
+join files using (file_id)
+where
+    chunks.tenant_id = $1 and chunks.file_id = $2 and chunks.chunk_index = $3 and chunks.state = 'planned'
+    and files.tenant_id = $1 and files.state = 'loading'
+for update of chunks

@@ -1,0 +1,87 @@
+//! `POST /api/v1/ingest/sessions/{upload_token}/cancel`: the end of a session before it ends by itself.
+//!
+//! What is promoted stays. It may be repeated: what is cancelled stays cancelled.
+
+use super::status;
+use crate::app::{App, CALLS_AT_ONCE};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use intake_domain::object_key::FileKey;
+use intake_lambda::Problem;
+use intake_postgres::ledger::{self, FileStatus};
+use intake_postgres::retry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long to wait for slices that are being promoted.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often to look whether they are done.
+const POLL: Duration = Duration::from_millis(250);
+
+pub(crate) async fn handle(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let tenant = app.tenant(&headers).await?;
+    let session = app.session(tenant, &token).await?.session_id;
+    let ask = || async {
+        let scope = app.database.begin(tenant).await?;
+        let is_asked = ledger::ask_for_cancel(&scope, session).await?;
+        scope.commit().await?;
+        Ok(is_asked)
+    };
+    if !retry("ask_for_cancel", ask).await? {
+        return Err(Problem::new(StatusCode::CONFLICT, "ALREADY_ENDED", "the session has ended"));
+    }
+    end_files(&app, tenant, session).await?;
+    let scope = app.database.begin(tenant).await?;
+    let files = ledger::files_of_session(&scope, session).await?;
+    scope.commit().await?;
+    let any = files.first().map(|file| file.file_id);
+    abort_uploads(&app, tenant, session, files).await?;
+    if let Some(file_id) = any {
+        app.wake(FileKey { tenant_id: tenant, session_id: session, file_id }).await?;
+    }
+    // as it is after all that
+    let session = app.session(tenant, &token).await?;
+    let status = status::read(&app, tenant, &session).await?;
+    let code = if status.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(status::answer(code, status))
+}
+
+/// Ends the files, and waits a while for those that a slice in promotion holds: whoever promotes it ends the rest. No
+/// transaction is held meanwhile.
+async fn end_files(app: &App, tenant: Uuid, session: Uuid) -> Result<(), Problem> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let end = || async {
+            let scope = app.database.begin(tenant).await?;
+            ledger::end_cancelled_unheld(&scope, session).await?;
+            let open = ledger::open_files(&scope, session).await?;
+            scope.commit().await?;
+            Ok(open)
+        };
+        let open = retry("end_cancelled_unheld", end).await?;
+        if open.is_empty() || Instant::now() >= until {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Drops the parts of files that have not arrived whole.
+async fn abort_uploads(app: &App, tenant: Uuid, session: Uuid, files: Vec<FileStatus>) -> Result<(), Problem> {
+    let unfinished = files.into_iter().filter(|file| file.uploaded_at.is_none());
+    let uploads: Vec<_> =
+        unfinished.filter_map(|file| file.multipart_upload_id.map(|upload_id| (file.file_id, upload_id))).collect();
+    let abort = stream::iter(uploads).map(async |(file_id, upload_id)| {
+        let key = FileKey { tenant_id: tenant, session_id: session, file_id };
+        app.objects.abort_multipart(&key.to_string(), &upload_id).await
+    });
+    Ok(abort.buffer_unordered(CALLS_AT_ONCE).try_collect().await?)
+}

@@ -1,0 +1,1 @@
+select webhook_secret from tenants where tenant_id = $1
