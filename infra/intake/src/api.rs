@@ -5,23 +5,34 @@ mod messages;
 use std::collections::BTreeMap;
 use std::io::{self, SeekFrom, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use futures_util::future::try_join_all;
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-pub use self::messages::{Cause, Chunks, FileStatus, Part, Refusal, Rows, Session, SessionFile, Status, Upload};
-use crate::data_files::DataFile;
+pub use self::messages::{
+    Bytes, Cause, Chunks, FailedChunk, FileStatus, Format, Limits, ListedSession, Part, Refusal, Resumed, ResumedFile,
+    Rows, Session, SessionFile, Status, Times, Upload, Webhook, WebhookAttempt,
+};
+use crate::data_files::LocalFile;
+use crate::policy::Policy;
+
+const SESSIONS: &str = "/api/v1/ingest/sessions";
+
+/// RFC 7240: how long the server may take.
+const PREFER: &str = "prefer";
+
+/// RFC 7240: what it made of that.
+const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// Files that one session takes.
 pub const FILES_PER_SESSION: usize = 500;
@@ -38,10 +49,33 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 /// Bytes of a file that each upload under way holds in memory.
 const READ_BYTES: usize = 256 * 1024;
 
+/// A file as a session declares it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Declared<'a> {
+    /// Its name, without the folder.
+    pub name: &'a str,
+    /// What it holds.
+    pub dataset: &'static str,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its digest in hexadecimal, if the server shall hold the file against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Declaration<'a> {
+    files: &'a [Declared<'a>],
+    #[serde(flatten)]
+    policy: &'a Policy,
+}
+
 /// A tenant's access to the API.
 #[derive(Clone)]
 pub struct Api {
     http: Client,
+    /// For answers that are streamed.
+    streams: Client,
     url: String,
     key: HeaderValue,
 }
@@ -51,72 +85,102 @@ impl Api {
     pub fn new(url: &str, key: &str) -> anyhow::Result<Self> {
         let mut key = HeaderValue::from_str(key).context("the API key holds characters that no header can")?;
         key.set_sensitive(true);
-        let http = Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key })
+        let client = || Client::builder().connect_timeout(Duration::from_secs(5));
+        let (http, streams) = (client().build()?, client().read_timeout(ANSWER_TIMEOUT).build()?);
+        Ok(Self { http, streams, url: url.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// The API's address, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Opens a session for these files.
-    pub async fn create_session(&self, files: &[DataFile], dry_run: bool) -> anyhow::Result<Session> {
-        let describe =
-            |file: &DataFile| json!({"name": file.name, "dataset": file.dataset.name(), "size_bytes": file.size_bytes});
-        let body = json!({"files": files.iter().map(describe).collect::<Vec<_>>(), "dry_run": dry_run});
+    pub async fn create_session(&self, files: &[Declared<'_>], policy: &Policy) -> anyhow::Result<Session> {
+        let body = Declaration { files, policy };
         // One key for all attempts: an answer that was lost must not leave a second session.
         let idempotency_key = Uuid::new_v4().to_string();
         let request = || {
-            let request = self.request(Method::POST, "/api/v1/ingest/sessions");
+            let request = self.request(Method::POST, SESSIONS);
             request.header("Idempotency-Key", &idempotency_key).json(&body)
         };
         read_json(self.send(request).await).await.context("cannot open an upload session")
     }
 
-    /// Sends a file the way the session says, a part or file for each of the `slots`; calls `sent` with the bytes that
-    /// have arrived.
-    pub async fn upload(
-        &self,
-        file: &DataFile,
-        upload: &Upload,
-        slots: &Semaphore,
-        sent: impl Fn(u64),
-    ) -> anyhow::Result<()> {
-        let context = || format!("cannot upload {}", file.path.display());
-        match upload {
-            Upload::Put { url, headers } => {
-                let headers = header_map(headers)?;
-                self.put(url, headers, file, 0, file.size_bytes, slots).await.with_context(context)?;
-                sent(file.size_bytes);
-            }
-            Upload::Multipart { part_size_bytes, parts, complete_path } => {
-                let send_part = async |part: &Part| -> anyhow::Result<()> {
-                    let offset = part.part_number.saturating_sub(1) * part_size_bytes;
-                    let put = self.put(&part.url, HeaderMap::new(), file, offset, part.size_bytes, slots);
-                    put.await.with_context(|| format!("part {}", part.part_number))?;
-                    sent(part.size_bytes);
-                    Ok(())
-                };
-                try_join_all(parts.iter().map(send_part)).await.with_context(context)?;
-                // Nothing is said of an empty body's length by itself, and some servers insist.
-                let complete = self.send(|| self.request(Method::POST, complete_path).header(CONTENT_LENGTH, 0));
-                complete.await.with_context(|| format!("cannot complete the upload of {}", file.path.display()))?;
+    /// Lets a session go on: answers what is still to be uploaded, and retries chunks that failed; these alone, if any
+    /// are named.
+    pub async fn resume(&self, token: &str, chunks: &[u32]) -> anyhow::Result<Resumed> {
+        let body = if chunks.is_empty() { json!({}) } else { json!({"chunk_indices": chunks}) };
+        let request = || self.request(Method::POST, &session_path(token, "resume")).json(&body);
+        read_json(self.send(request).await).await.with_context(|| format!("cannot resume session {token}"))
+    }
+
+    /// Asks for the end of a session; answers its state as the server words it.
+    pub async fn cancel(&self, token: &str) -> anyhow::Result<Value> {
+        let request = || self.request(Method::POST, &session_path(token, "cancel")).json(&json!({}));
+        read_json(self.send(request).await).await.with_context(|| format!("cannot cancel session {token}"))
+    }
+
+    /// One page of the tenant's sessions as the server words it, newest first.
+    pub async fn sessions(&self, limit: u64, state: Option<&str>, cursor: Option<&str>) -> anyhow::Result<Value> {
+        let mut path = format!("{SESSIONS}?limit={limit}");
+        for (name, value) in [("state", state), ("cursor", cursor)] {
+            if let Some(value) = value {
+                path += &format!("&{name}={}", percent_encode(value));
             }
         }
+        read_json(self.send(|| self.request(Method::GET, &path)).await).await.context("cannot list the sessions")
+    }
+
+    /// Sends a range of a file to an address that is signed for it.
+    pub async fn put(
+        &self,
+        url: &str,
+        mut headers: HeaderMap,
+        file: &LocalFile,
+        offset: u64,
+        length: u64,
+    ) -> anyhow::Result<()> {
+        headers.insert(CONTENT_LENGTH, length.into());
+        let timeout = ANSWER_TIMEOUT + Duration::from_secs(length / SLOWEST_BYTES_PER_SECOND);
+        let body = || FileRange::body(file.path.clone(), offset, length);
+        self.send(|| self.http.put(url).headers(headers.clone()).timeout(timeout).body(body())).await?;
         Ok(())
     }
 
-    /// A session's state as the server words it, and when to ask again.
-    pub async fn status_document(&self, token: &str) -> anyhow::Result<(Value, Duration)> {
-        let response = self.send(|| self.request(Method::GET, &session_path(token, "status"))).await;
-        let pause = response.as_ref().ok().and_then(retry_after).unwrap_or(Duration::from_secs(1));
+    /// Says that all parts of a file have been sent.
+    pub async fn complete(&self, complete_path: &str) -> anyhow::Result<()> {
+        // Nothing is said of an empty body's length by itself, and some servers insist.
+        self.send(|| self.request(Method::POST, complete_path).header(CONTENT_LENGTH, 0)).await?;
+        Ok(())
+    }
+
+    /// A session's state as the server words it, and when to ask again. The server may take `wait` to answer, if that
+    /// spares asking again.
+    pub async fn status_document(&self, token: &str, wait: Duration) -> anyhow::Result<(Value, Duration)> {
+        let asked = Instant::now();
+        let request = || {
+            let request = self.request(Method::GET, &session_path(token, "status"));
+            if wait.is_zero() { request } else { request.header(PREFER, format!("wait={}", wait.as_secs())) }
+        };
+        let response = self.send(request).await;
+        let pause = response.as_ref().ok().map_or(Duration::ZERO, |response| {
+            let pause = retry_after(response).unwrap_or(Duration::from_secs(1));
+            // A server that waited has made the pause itself; one that only says so is not asked without end.
+            let waited = response.headers().contains_key(PREFERENCE_APPLIED);
+            if waited { pause.saturating_sub(asked.elapsed()) } else { pause }
+        });
         let document = read_json(response).await.with_context(|| format!("cannot look at session {token}"))?;
         Ok((document, pause))
     }
 
-    /// A session's state, and when to ask again.
-    pub async fn status(&self, token: &str) -> anyhow::Result<(Status, Duration)> {
-        let (document, pause) = self.status_document(token).await?;
-        Ok((serde_json::from_value(document).context("the server's answer is not what this version expects")?, pause))
+    /// A session's state, and when to ask again; see [`Api::status_document`].
+    pub async fn status(&self, token: &str, wait: Duration) -> anyhow::Result<(Status, Duration)> {
+        let (document, pause) = self.status_document(token, wait).await?;
+        Ok((read_status(document)?, pause))
     }
 
-    /// Writes one page of a session's rejects, a line each; answers where the next page begins.
+    /// Writes a session's rejects, a line each, as they come; answers where the rest begins, if that was not all.
     pub async fn rejects(
         &self,
         token: &str,
@@ -125,7 +189,7 @@ impl Api {
     ) -> anyhow::Result<Option<String>> {
         let query = cursor.map_or(String::new(), |cursor| format!("?cursor={}", percent_encode(cursor)));
         let path = session_path(token, "rejects") + &query;
-        let response = self.send(|| self.request(Method::GET, &path)).await;
+        let response = self.send(|| self.stream(Method::GET, &path)).await;
         let mut response = response.with_context(|| format!("cannot read the rejects of session {token}"))?;
         let mut pending: Vec<u8> = Vec::new();
         let mut meta = None;
@@ -155,21 +219,9 @@ impl Api {
         request.header("X-API-Key", self.key.clone()).timeout(ANSWER_TIMEOUT)
     }
 
-    async fn put(
-        &self,
-        url: &str,
-        mut headers: HeaderMap,
-        file: &DataFile,
-        offset: u64,
-        length: u64,
-        slots: &Semaphore,
-    ) -> anyhow::Result<()> {
-        headers.insert(CONTENT_LENGTH, length.into());
-        let timeout = ANSWER_TIMEOUT + Duration::from_secs(length / SLOWEST_BYTES_PER_SECOND);
-        let _slot = slots.acquire().await?;
-        let body = || FileRange::body(file.path.clone(), offset, length);
-        self.send(|| self.http.put(url).headers(headers.clone()).timeout(timeout).body(body())).await?;
-        Ok(())
+    /// A request whose answer may take as long as it likes, if only it goes on.
+    fn stream(&self, method: Method, path: &str) -> RequestBuilder {
+        self.streams.request(method, format!("{}{path}", self.url)).header("X-API-Key", self.key.clone())
     }
 
     /// Sends a request until it is answered for good. Every request here may be repeated: the one that has an effect
@@ -210,9 +262,14 @@ impl Api {
     }
 }
 
+/// A session's state, from the server's words.
+pub fn read_status(document: Value) -> anyhow::Result<Status> {
+    serde_json::from_value(document).context("the server's answer is not what this version expects")
+}
+
 fn session_path(token: &str, what: &str) -> String {
     // A token that was mistyped must not become another path.
-    format!("/api/v1/ingest/sessions/{}/{what}", percent_encode(token))
+    format!("{SESSIONS}/{}/{what}", percent_encode(token))
 }
 
 async fn read_json<T: DeserializeOwned>(response: anyhow::Result<Response>) -> anyhow::Result<T> {
@@ -229,7 +286,8 @@ fn percent_encode(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-fn header_map(headers: &BTreeMap<String, String>) -> anyhow::Result<HeaderMap> {
+/// The headers that an address is signed for.
+pub fn header_map(headers: &BTreeMap<String, String>) -> anyhow::Result<HeaderMap> {
     let parse = |(name, value): (&String, &String)| Ok((HeaderName::try_from(name)?, HeaderValue::try_from(value)?));
     headers.iter().map(parse).collect::<anyhow::Result<_>>().context("the server asks for a header that cannot be sent")
 }
@@ -240,7 +298,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.clamp(0.1, 60.0)).ok()
 }
 
-/// A quarter of a second, doubled with every attempt, half of it or half as much again, so that clients do not fall into step.
+/// A quarter of a second, doubled with every attempt, half of it or half as much again, so that clients do not fall
+/// into step.
 fn backoff(attempt: u32) -> Duration {
     let jitter = getrandom::u32().map_or(1.0, |random| 0.5 + f64::from(random) / f64::from(u32::MAX));
     Duration::from_millis(250 << attempt).mul_f64(jitter)

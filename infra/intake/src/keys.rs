@@ -51,6 +51,11 @@ impl KeyFile {
         key.map(String::as_str)
     }
 
+    /// All keys, in the order of their tenants.
+    pub fn all(&self) -> Vec<&str> {
+        self.keys.values().map(String::as_str).collect()
+    }
+
     /// Notes a tenant's key, beside those that other processes noted meanwhile.
     pub fn remember(&mut self, tenant: Uuid, key: &str) -> anyhow::Result<()> {
         if self.keys.get(&tenant).is_some_and(|known| known == key) {
@@ -90,6 +95,7 @@ mod tests {
         stale.remember(two, "itk_2").unwrap();
 
         let file = KeyFile::open(&dir).unwrap();
+        assert_eq!(file.all(), ["itk_1", "itk_2"]);
         assert_eq!((file.get(Some(one)), file.get(Some(two)), file.get(None)), (Some("itk_1"), Some("itk_2"), None));
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
 

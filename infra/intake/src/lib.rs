@@ -9,5 +9,13 @@ pub mod data_files;
 pub mod generate;
 pub mod keys;
 pub mod output;
+pub mod policy;
+pub mod shipment;
 pub mod target;
 pub mod tenants_file;
+pub mod transfer;
+pub mod uploads;
+pub mod watch;
+
+#[cfg(test)]
+mod stub;

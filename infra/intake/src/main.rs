@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use intake::commands::{demo, doctor, down, generate, ingest, logs, migrate, rejects, session, status, tenants, up};
+use intake::commands::{
+    cancel, demo, doctor, down, generate, ingest, logs, migrate, rejects, resume, session, sessions, status, tenants,
+    up, webhooks,
+};
 use intake::output::{Output, Verdict};
 
 /// Bulk ingestion for many shops: generate data, send it, and run the whole system on this machine
@@ -41,12 +44,20 @@ enum Command {
     Tenants(tenants::Args),
     /// Generate data files
     Gen(generate::Args),
-    /// Send a folder of data files
+    /// Send a folder of data files, or what is missing of it after an interruption
     Ingest(ingest::Args),
+    /// Let a session go on: send what is missing, try failed chunks again
+    Resume(resume::Args),
+    /// Cancel a session; what has been promoted stays
+    Cancel(cancel::Args),
+    /// List a tenant's sessions
+    Sessions(sessions::Args),
     /// Show how far an upload session is
     Session(session::Args),
     /// Print the rejected rows of a session as NDJSON
     Rejects(rejects::Args),
+    /// Show the secret that webhooks are signed with, and verify a signature
+    Webhooks(webhooks::Args),
 }
 
 #[tokio::main]
@@ -82,8 +93,12 @@ async fn run(command: &Command, output: &Output) -> anyhow::Result<Verdict> {
         Command::Tenants(args) => tenants::run(args, output).await,
         Command::Gen(args) => generate::run(args, output),
         Command::Ingest(args) => ingest::run(args, output).await,
+        Command::Resume(args) => resume::run(args, output).await,
+        Command::Cancel(args) => cancel::run(args, output).await,
+        Command::Sessions(args) => sessions::run(args, output).await,
         Command::Session(args) => session::run(args, output).await,
         Command::Rejects(args) => rejects::run(args, output).await,
+        Command::Webhooks(args) => webhooks::run(args, output).await,
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a command acts on: which API, with whose key; which database.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use clap::Args;
 use intake_local::{Endpoints, Settings};
+use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::api::Api;
+use crate::api::{Api, Refusal};
 use crate::keys::KeyFile;
+use crate::uploads::Uploads;
 
 /// The predecessor's address, and the local stack's.
 const DEFAULT_API_URL: &str = "http://localhost:8000";
@@ -39,15 +43,50 @@ impl ApiOptions {
     pub async fn connect(&self) -> anyhow::Result<Api> {
         let settings = Settings::from_env()?;
         let file = KeyFile::open(&settings.state_dir)?;
-        let key = self.api_key.as_deref().or_else(|| file.get(self.tenant_id)).with_context(|| {
-            let hint = "give --api-key or INTAKE_API_KEY";
-            match self.tenant_id {
-                Some(tenant) => format!("{} has no key of tenant {tenant}, {hint}", file.path().display()),
-                None => format!("which tenant? give --tenant-id for a key in {}, or {hint}", file.path().display()),
-            }
-        })?;
-        Api::new(&self.url(&settings).await, key)
+        let key = self.api_key.as_deref().or_else(|| file.get(self.tenant_id));
+        Api::new(&self.url(&settings).await, key.with_context(|| self.which_key(&file))?)
     }
+
+    /// The API as a session's tenant sees it: with the key that was given, with that of the upload's record, or with
+    /// the one key in the key file to which the session is known.
+    pub async fn connect_to(&self, token: &str) -> anyhow::Result<Api> {
+        let settings = Settings::from_env()?;
+        let record = Uploads::new(&settings.state_dir).get(token)?;
+        let options = Self {
+            api_url: self.api_url.clone().or_else(|| record.as_ref().map(|record| record.api_url.clone())),
+            tenant_id: self.tenant_id.or_else(|| record.as_ref().map(|record| record.tenant_id)),
+            api_key: self.api_key.clone(),
+        };
+        let file = KeyFile::open(&settings.state_dir)?;
+        if options.api_key.is_some() || options.tenant_id.is_some() || file.all().len() < 2 {
+            return options.connect().await;
+        }
+        let url = options.url(&settings).await;
+        for key in file.all() {
+            let api = Api::new(&url, key)?;
+            match api.status(token, Duration::ZERO).await {
+                Ok(_) => return Ok(api),
+                // Another tenant's session is none, and a key may be of another installation.
+                Err(error) if is_unknown(&error) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("no tenant with a key in {} has a session {token}", file.path().display())
+    }
+
+    fn which_key(&self, file: &KeyFile) -> String {
+        let (hint, path) = ("give --api-key or INTAKE_API_KEY", file.path().display());
+        match self.tenant_id {
+            Some(tenant) => format!("{path} has no key of tenant {tenant}, {hint}"),
+            None => format!("which tenant? give --tenant-id for a key in {path}, or {hint}"),
+        }
+    }
+}
+
+/// Whether the server answered that there is no such thing, or no such key.
+fn is_unknown(error: &anyhow::Error) -> bool {
+    let unknown = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED];
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| unknown.contains(&refusal.status()))
 }
 
 /// Options of commands that act on the database itself.

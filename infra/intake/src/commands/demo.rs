@@ -8,7 +8,6 @@ use intake_postgres::admin;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::ingest::{self, Shipment, Summary};
 use super::session::rows_line;
 use super::{generate, tenants, up};
 use crate::api::Api;
@@ -16,6 +15,8 @@ use crate::data_files::{self, Dataset};
 use crate::generate::{Plan, Preset};
 use crate::keys::KeyFile;
 use crate::output::{Output, Verdict, grouped};
+use crate::policy::Policy;
+use crate::shipment::{self, Consignment, Notes, Shipment, Summary};
 use crate::tenants_file::legacy_key;
 
 /// Options.
@@ -59,7 +60,7 @@ async fn show<'a>(
     output: &Output,
 ) -> anyhow::Result<(Report<'a>, Verdict)> {
     let data_dir = settings.state_dir.join("demo-data");
-    let plan = Plan { replace: true, ..Plan::new(args.preset, data_dir.clone()) };
+    let plan = Plan { replace: true, history: true, ..Plan::new(args.preset, data_dir.clone()) };
     generate::write(&plan, output)?;
     let tenants = tenants::load(&endpoints.owner_database_url, &data_dir.join("tenants.csv")).await?.tenants;
 
@@ -68,10 +69,18 @@ async fn show<'a>(
     let mut access = |id: Uuid| -> anyhow::Result<_> {
         let key = legacy_key(id);
         keys.remember(id, &key)?;
-        Ok((id, Api::new(&endpoints.api_url, &key)?, files.remove(&id).unwrap_or_default()))
+        let files = files.remove(&id).unwrap_or_default();
+        Ok(Consignment { tenant: id, api: Api::new(&endpoints.api_url, &key)?, files })
     };
-    let shipped = tenants.iter().copied().map(&mut access).collect::<anyhow::Result<_>>()?;
-    let summary = ingest::send(Shipment { tenants: shipped, dry_run: false, wait: true }, output).await;
+    let all = Shipment {
+        tenants: tenants.iter().copied().map(&mut access).collect::<anyhow::Result<_>>()?,
+        policy: Policy::default(),
+        sha256: false,
+        wait: true,
+        // The files are written anew each time.
+        notes: Notes::Off,
+    };
+    let summary = shipment::send(all, output).await;
 
     let rows = count(&endpoints.owner_database_url, &tenants).await?;
     say_result(&summary, &rows, output);
@@ -84,8 +93,7 @@ async fn show<'a>(
 
 /// Rows in the production tables, over these tenants.
 async fn count(database_url: &str, tenants: &[Uuid]) -> anyhow::Result<BTreeMap<&'static str, i64>> {
-    let datasets = [Dataset::Customers, Dataset::Products, Dataset::Orders, Dataset::OrderItems];
-    let mut rows = BTreeMap::from(datasets.map(|dataset| (dataset.name(), 0)));
+    let mut rows = BTreeMap::from(Dataset::ALL.map(|dataset| (dataset.name(), 0)));
     let mut client = intake_postgres::connect(database_url).await?;
     for tenant in tenants {
         let counts = admin::count_rows(&mut client, *tenant).await;
@@ -101,7 +109,7 @@ fn say_result(summary: &Summary, rows: &BTreeMap<&'static str, i64>, output: &Ou
     output.say("");
     output.say("rows in production");
     for (dataset, rows) in rows {
-        output.say(&format!("  {dataset:<12}{:>12}", grouped(rows.unsigned_abs())));
+        output.say(&format!("  {dataset:<13}{:>11}", grouped(rows.unsigned_abs())));
     }
     let total = summary.total();
     output.say(&format!(

@@ -1,5 +1,6 @@
 //! The subcommands, one a file: `Args`, and `run`, which answers how it ended.
 
+pub mod cancel;
 pub mod demo;
 pub mod doctor;
 pub mod down;
@@ -8,7 +9,10 @@ pub mod ingest;
 pub mod logs;
 pub mod migrate;
 pub mod rejects;
+pub mod resume;
 pub mod session;
+pub mod sessions;
 pub mod status;
 pub mod tenants;
 pub mod up;
+pub mod webhooks;

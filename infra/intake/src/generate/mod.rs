@@ -112,7 +112,8 @@ impl Plan {
         fs::create_dir_all(&self.output_dir).with_context(|| format!("cannot create {output_dir}"))?;
         if self.replace {
             for stale in data_files::find(&self.output_dir)?.files {
-                fs::remove_file(&stale.path).with_context(|| format!("cannot delete {}", stale.path.display()))?;
+                let path = stale.file.path;
+                fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
             }
         }
 
@@ -124,7 +125,9 @@ impl Plan {
         }
         let Run { mut summary, files, .. } = run;
 
-        summary.others = data_files::find(&self.output_dir)?.files.iter().filter(|f| !files.contains(&f.path)).count();
+        let found = data_files::find(&self.output_dir)?.files;
+        let written: Vec<_> = files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        summary.others = found.iter().filter(|found| !written.contains(&found.file.name.as_str())).count();
         summary.seconds = started.elapsed().as_secs_f64();
         summary.rows_per_second = (summary.rows.values().sum::<u64>() as f64 / summary.seconds).round();
         Ok(summary)
