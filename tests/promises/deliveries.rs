@@ -1,8 +1,12 @@
 //! SQS and S3 deliver twice, late and out of order: the effect is one.
 
-use crate::support::{File, Ground, Session, Shop, at, counts, customer, ndjson, object_created};
-use anyhow::Result;
+use crate::support::{
+    Dice, File, Goods, Ground, Session, Shop, Upload, at, counts, customer, formats, ndjson, object_created,
+};
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use intake_aws::messages::{LoadChunk, PromoteFile};
+use intake_domain::dataset;
 use std::sync::Arc;
 
 const TIMES: usize = 5;
@@ -57,6 +61,35 @@ pub(super) async fn the_same_messages_delivered_five_times_change_nothing(ground
     ground.drained().await?;
     assert_eq!(everything(&shop).await?, once);
     assert_eq!(shop.finished(&session).await?, status);
+    assert_eq!(ground.dead_letters().await?, 0);
+    Ok(())
+}
+
+pub(super) async fn messages_may_come_five_times_in_any_order_in_every_format(ground: Arc<Ground>) -> Result<()> {
+    let repeated = (0..).zip(formats()).map(async |(seed, format)| {
+        let mut dice = Dice::new(seed);
+        let datasets = ["customers", "products", "stock_events"].map(dataset::by_name).into_iter().flatten();
+        let goods: Vec<_> = datasets.map(|dataset| Goods::by_chance(dataset, format, 60, 40, &mut dice)).collect();
+        let upload = Upload::declare(&ground, &goods, false, None, &mut dice).await?;
+        upload.put_all().await?;
+        // while it goes on, and when all is done
+        for _ in 0..TIMES {
+            let mut messages = upload.messages().await?;
+            dice.shuffle(&mut messages);
+            try_join_all(messages.iter().map(|message| ground.send(message.queue, &message.body))).await?;
+        }
+        upload.ended().await?;
+        upload.verify().await?;
+        for message in upload.messages().await? {
+            assert!(ground.deliver(message.function, &message.body).await?, "{message:?}");
+        }
+        anyhow::Ok(upload)
+    });
+    let uploads = try_join_all(repeated).await?;
+    ground.drained().await?;
+    for (upload, format) in uploads.iter().zip(formats()) {
+        upload.verify().await.with_context(|| format!("{format:?}"))?;
+    }
     assert_eq!(ground.dead_letters().await?, 0);
     Ok(())
 }

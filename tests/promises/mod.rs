@@ -1,20 +1,31 @@
 //! The tests, one file for each subject.
 
+mod cancel;
 mod crashes;
 mod datasets;
+mod dead_letters;
 mod deliveries;
 mod dry_run;
 mod duplicates;
+mod edge;
 mod events;
 mod expiry;
+mod fail_points;
 mod files;
+mod formats;
 mod isolation;
+mod policies;
 mod rejects;
 mod resent;
+mod resume;
 mod schema;
 mod sessions;
+mod small_files;
+mod status;
+mod storm;
 mod turns;
 mod uploads;
+mod webhooks;
 
 use crate::Trials;
 
@@ -33,8 +44,27 @@ pub(crate) fn list(trials: &mut Trials) {
             a_line_over_a_mebibyte_is_refused_alone,
             a_file_has_the_rows_that_its_lines_say,
         }
-        rejects { every_refused_line_is_told_with_its_place, fixed_rejects_can_be_sent_as_they_are }
-        deliveries { the_same_messages_delivered_five_times_change_nothing }
+        formats {
+            the_same_rows_in_any_format_are_the_same,
+            rejects_of_csv_say_their_line_and_can_be_sent_again,
+            a_file_that_is_not_what_it_says_fails_by_name,
+            nothing_is_a_file_in_any_format,
+            a_record_without_an_end_is_refused_in_bounded_memory,
+        }
+        policies {
+            nothing_of_a_file_with_too_many_rejects_is_promoted,
+            a_files_policy_goes_before_its_sessions,
+            missing_references_are_counted_or_refused,
+        }
+        rejects {
+            every_refused_line_is_told_with_its_place,
+            fixed_rejects_can_be_sent_as_they_are,
+            all_rejects_come_in_one_answer,
+        }
+        deliveries {
+            the_same_messages_delivered_five_times_change_nothing,
+            messages_may_come_five_times_in_any_order_in_every_format,
+        }
         datasets { each_dataset_goes_all_the_way }
         duplicates {
             the_last_row_of_an_id_wins,
@@ -42,7 +72,18 @@ pub(crate) fn list(trials: &mut Trials) {
             a_taken_natural_key_is_a_reject,
             a_freed_natural_key_can_be_taken,
         }
+        dead_letters {
+            a_dead_letter_of_work_that_was_done_changes_nothing,
+            a_dead_letter_of_no_known_kind_is_kept,
+        }
         dry_run { a_dry_run_counts_what_a_real_run_does }
+        edge {
+            thirty_at_once_are_all_answered,
+            encoded_characters_stay_what_they_are,
+            a_head_has_no_body_and_a_preflight_needs_no_key,
+            a_body_that_is_too_large_is_a_problem,
+            a_binary_body_arrives_byte_for_byte,
+        }
         events { sample_events_are_understood, malformed_messages_are_dropped }
         expiry { a_file_that_never_arrives_holds_nothing_up }
         isolation {
@@ -57,6 +98,31 @@ pub(crate) fn list(trials: &mut Trials) {
             a_changed_row_keeps_its_creation,
             an_order_moves_with_its_date,
             a_partition_made_later_takes_its_orders_over,
+        }
+        cancel {
+            a_slice_in_promotion_is_waited_for,
+            every_row_of_a_cancelled_upload_is_accounted_for,
+            a_session_that_waits_is_cancelled,
+            a_session_that_has_ended_is_not_cancelled,
+        }
+        resume {
+            only_missing_parts_are_asked_for,
+            an_upload_that_is_gone_begins_again,
+            a_file_of_one_put_gets_a_fresh_url,
+            a_lost_event_is_made_up_for,
+            failed_chunks_are_tried_again,
+            what_is_over_is_not_resumed,
+        }
+        small_files {
+            the_predecessors_form_is_taken_once,
+            a_raw_body_may_be_packed_and_of_either_layout,
+            files_join_the_session_that_is_named,
+            what_is_no_small_file_is_refused,
+        }
+        status {
+            a_status_tells_all_that_is_known,
+            a_wait_ends_with_the_session,
+            sessions_are_listed_newest_first,
         }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
@@ -77,8 +143,22 @@ pub(crate) fn list(trials: &mut Trials) {
             a_replaced_object_is_never_mixed_in,
             a_checksum_is_held_against_the_object,
         }
+        webhooks {
+            the_end_of_a_session_is_told_once_and_signed,
+            of_many_at_once_one_makes_the_call,
+            a_receiver_that_fails_is_called_again,
+            a_receiver_that_is_gone_is_left_alone,
+            after_eight_attempts_nobody_is_called_any_more,
+            nobody_is_called_inside_of_our_network,
+            a_call_for_an_end_that_is_no_more_is_not_made,
+            a_function_that_dies_at_any_step_calls_again_under_the_same_id,
+        }
     }
     promises! { trials.add_alone:
         crashes { a_killed_function_loses_and_doubles_nothing }
+        dead_letters { poison_is_given_up_alone_and_resumed }
+        edge { a_function_that_is_killed_in_a_request_is_replaced }
+        fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        storm { every_seed_ends_where_the_oracle_says }
     }
 }

@@ -60,6 +60,22 @@ pub(super) async fn a_request_that_is_wrong_is_told_where(ground: Arc<Ground>) -
         (file("orders.ndjson", json!({"sha256": "abc"})), "/files/0/sha256", "INVALID_SHA256"),
         (file("orders.ndjson", json!({"size_bytes": 1_u64 << 50})), "/files/0/size_bytes", "FILE_TOO_LARGE"),
         (json!({"manifest": [1]}), "/manifest", "INVALID_MANIFEST"),
+        (file("orders.csv", json!({"size_bytes": (20_u64 << 30) + 1})), "/files/0/size_bytes", "FILE_TOO_LARGE"),
+        (file("orders.ndjson.gz", json!({"size_bytes": (20_u64 << 30) + 1})), "/files/0/size_bytes", "FILE_TOO_LARGE"),
+        (json!({"on_error": "panic"}), "/on_error", "INVALID_ON_ERROR"),
+        (json!({"max_rejects": -1}), "/max_rejects", "INVALID_MAX_REJECTS"),
+        (json!({"max_rejects": 1.5}), "/max_rejects", "INVALID_MAX_REJECTS"),
+        (json!({"max_rejects": "0.125%"}), "/max_rejects", "INVALID_MAX_REJECTS"),
+        (json!({"max_rejects": 1, "on_error": "reject_file"}), "/max_rejects", "CONTRADICTORY_POLICY"),
+        (json!({"max_rejects": 0, "on_error": "reject_rows"}), "/max_rejects", "CONTRADICTORY_POLICY"),
+        (json!({"on_missing_reference": "maybe"}), "/on_missing_reference", "INVALID_ON_MISSING_REFERENCE"),
+        (
+            file("orders.ndjson", json!({"max_rejects": "5%", "on_error": "reject_file"})),
+            "/files/0/max_rejects",
+            "CONTRADICTORY_POLICY",
+        ),
+        (json!({"callback_url": "https://10.0.0.1/"}), "/callback_url", "INVALID_CALLBACK_URL"),
+        (json!({"callback_url": "ftp://example.org/"}), "/callback_url", "INVALID_CALLBACK_URL"),
     ] {
         let problem = problem(&shop.post(SESSIONS, &body).await?, 422, "INVALID_REQUEST")?;
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
@@ -97,6 +113,8 @@ pub(super) async fn another_tenants_token_is_unknown(ground: Arc<Ground>) -> Res
         if token != own.token {
             problem(&stranger.get(&format!("{SESSIONS}/{token}/status")).await?, 404, "NOT_FOUND")?;
             problem(&stranger.get(&format!("{SESSIONS}/{token}/rejects")).await?, 404, "NOT_FOUND")?;
+            problem(&stranger.post(&format!("{SESSIONS}/{token}/resume"), &json!({})).await?, 404, "NOT_FOUND")?;
+            problem(&stranger.post(&format!("{SESSIONS}/{token}/cancel"), &json!({})).await?, 404, "NOT_FOUND")?;
         }
     }
     assert_eq!(shop.status(&session).await?["state"], "awaiting_upload");

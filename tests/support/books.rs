@@ -1,7 +1,10 @@
 //! The books of one tenant: what the ledger says and what the tables hold, which must agree at every moment.
 
 use anyhow::{Context, Result, ensure};
+use intake_domain::Dataset;
+use intake_domain::value::Kind;
 use std::collections::BTreeMap;
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -34,22 +37,44 @@ const UNBALANCED: &str = "
         or rejected <> (select count(*) from rejects where (file_id, chunk_index) = (chunks.file_id, chunks.chunk_index))
     )";
 
+/// A row of a table.
+pub(crate) struct TableRow {
+    /// The text of each of the dataset's fields; times in microseconds since 1970.
+    pub(crate) cells: Vec<Option<String>>,
+    /// In microseconds since 1970.
+    pub(crate) created_at: Option<i64>,
+}
+
 /// The owner's connection, with one tenant's rows in sight.
 pub(crate) struct Books {
-    client: Client,
+    url: String,
+    tenant: Uuid,
+    client: OnceCell<Client>,
 }
 
 impl Books {
-    /// Opens the books of a tenant.
-    pub(crate) async fn open(owner_database_url: &str, tenant: Uuid) -> Result<Self> {
-        let client = intake_postgres::connect(owner_database_url).await?;
-        client.batch_execute(&format!("set timezone = 'UTC'; set app.tenant_id = '{tenant}'")).await?;
-        Ok(Self { client })
+    /// The books of a tenant, which are opened when they are first read.
+    pub(crate) fn new(owner_database_url: &str, tenant: Uuid) -> Self {
+        Self { url: owner_database_url.to_owned(), tenant, client: OnceCell::new() }
+    }
+
+    /// Gives the connection up; the next reader opens another.
+    pub(crate) fn close(&mut self) {
+        self.client.take();
+    }
+
+    async fn client(&self) -> Result<&Client> {
+        let open = async || {
+            let client = intake_postgres::connect(&self.url).await?;
+            client.batch_execute(&format!("set timezone = 'UTC'; set app.tenant_id = '{}'", self.tenant)).await?;
+            anyhow::Ok(client)
+        };
+        self.client.get_or_try_init(open).await
     }
 
     /// Fails when ledger, rejects and tables do not agree.
     pub(crate) async fn balance(&self) -> Result<()> {
-        let rows = self.client.query(UNBALANCED, &[]).await?;
+        let rows = self.client().await?.query(UNBALANCED, &[]).await?;
         let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         ensure!(found.is_empty(), "the books do not balance: {}", found.join("; "));
         Ok(())
@@ -61,22 +86,36 @@ impl Books {
             union all select 'products', count(*) from products
             union all select 'orders', count(*) from orders
             union all select 'order_items', count(*) from order_items";
-        Ok(self.client.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+        Ok(self.client().await?.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// The rows of a table by their ids.
+    pub(crate) async fn table(&self, dataset: &Dataset) -> Result<BTreeMap<Uuid, TableRow>> {
+        let cells = dataset.fields.iter().map(|field| match field.kind {
+            Kind::Timestamp => format!("(extract(epoch from {}) * 1000000)::bigint::text", field.name),
+            _ => format!("{}::text", field.name),
+        });
+        let created_at =
+            if dataset.created_at { "(extract(epoch from created_at) * 1000000)::bigint" } else { "null::bigint" };
+        let cells = cells.collect::<Vec<_>>().join(", ");
+        let sql = format!("select {}, {created_at}, array[{cells}] from {}", dataset.id_field().name, dataset.name);
+        let rows = self.client().await?.query(&sql, &[]).await.context(sql)?;
+        Ok(rows.iter().map(|row| (row.get(0), TableRow { created_at: row.get(1), cells: row.get(2) })).collect())
     }
 
     /// How many rejects the database holds of a file.
     pub(crate) async fn rejects(&self, file: Uuid) -> Result<i64> {
-        Ok(self.client.query_one("select count(*) from rejects where file_id = $1", &[&file]).await?.get(0))
+        Ok(self.client().await?.query_one("select count(*) from rejects where file_id = $1", &[&file]).await?.get(0))
     }
 
     /// The first column of every row that a query gives, which must be text.
     pub(crate) async fn texts(&self, sql: &str, with: &[&(dyn ToSql + Sync)]) -> Result<Vec<String>> {
-        let rows = self.client.query(sql, with).await.with_context(|| sql.to_owned())?;
+        let rows = self.client().await?.query(sql, with).await.with_context(|| sql.to_owned())?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Runs a statement and returns how many rows it touched.
     pub(crate) async fn execute(&self, sql: &str, with: &[&(dyn ToSql + Sync)]) -> Result<u64> {
-        self.client.execute(sql, with).await.with_context(|| sql.to_owned())
+        self.client().await?.execute(sql, with).await.with_context(|| sql.to_owned())
     }
 }

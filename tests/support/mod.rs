@@ -1,13 +1,26 @@
 //! What tests stand on: the stack, shops that upload to it, and the books that must balance after every upload.
 
 mod books;
+mod dice;
+mod event_sources;
 mod events;
+mod fail_points;
+mod goods;
 mod ground;
+mod oracle;
 mod rows;
+mod sheet;
 mod shop;
+mod upload;
 
 pub(crate) use books::Books;
+pub(crate) use dice::Dice;
 pub(crate) use events::{event, message, object_created};
+pub(crate) use fail_points::fail_points;
+pub(crate) use goods::{Goods, formats};
 pub(crate) use ground::{CHUNK_BYTES, Ground, Lease, PART_BYTES};
+pub(crate) use oracle::Failure;
 pub(crate) use rows::{at, customer, id, item, lines, ndjson, order, product};
+pub(crate) use sheet::Entry;
 pub(crate) use shop::{Answer, File, Reject, Session, Shop, counts, file_named};
+pub(crate) use upload::Upload;

@@ -30,6 +30,8 @@ struct Work {
     expired: Vec<ExpiredFile>,
     /// Files that stand still, each with the chunks to send again.
     stalled: Vec<(StalledFile, Vec<i32>)>,
+    /// Sessions in which something has ended, but the rest may not know.
+    half_expired: Vec<Uuid>,
     half_cancelled: Vec<Uuid>,
     webhooks: Vec<Uuid>,
     /// Sessions that have ended and told nobody.
@@ -78,7 +80,8 @@ impl Chores {
             self.database.run("end_cancelled", tenant, end).await?;
         }
         // files that waited for one that has ended now have their turn
-        let mut sessions: BTreeSet<Uuid> = work.half_cancelled.iter().chain(&work.unannounced).copied().collect();
+        let sessions = work.half_expired.iter().chain(&work.half_cancelled).chain(&work.unannounced);
+        let mut sessions: BTreeSet<Uuid> = sessions.copied().collect();
         sessions.extend(work.expired.iter().map(|file| file.key.session_id));
         sessions.extend(work.stalled.iter().map(|(file, _)| file.key.session_id));
         for session in sessions {
@@ -116,6 +119,7 @@ async fn find_work(scope: &mut Scope<'_>) -> Result<Work, intake_postgres::Error
     let mut work = Work {
         expired: ledger::expire_files(scope).await?,
         stalled: Vec::new(),
+        half_expired: ledger::half_expired_sessions(scope).await?,
         half_cancelled: ledger::half_cancelled_sessions(scope).await?,
         webhooks: webhooks::due(scope).await?,
         unannounced: webhooks::unannounced(scope).await?,

@@ -173,11 +173,18 @@ impl Planner {
     async fn write_plan(&self, file: &File, plan: Plan) -> Result<(), Retry> {
         let file_id = file.key.file_id;
         let write = async |scope: &mut Scope<'_>| {
-            ledger::plan(scope, file_id, plan.csv_header.as_deref(), &plan.chunks).await?;
+            let is_ours = ledger::plan(scope, file_id, plan.csv_header.as_deref(), &plan.chunks).await?;
             // a file without chunks is loaded already
-            ledger::finish_staging(scope, file_id).await
+            ledger::finish_staging(scope, file_id).await?;
+            Ok((is_ours, ledger::file(scope, file_id).await?))
         };
-        self.database.run("plan", file.key.tenant_id, write).await?;
+        let (is_ours, now) = self.database.run("plan", file.key.tenant_id, write).await?;
+        // another worker was faster, and the objects that this one wrote late are no longer wanted by anybody
+        let is_over = now.is_some_and(|now| now.state.is_terminal());
+        if !is_ours && is_over && file.format.compression != Compression::None {
+            let pieces: Vec<_> = (0..).take(plan.chunks.len()).map(|index| file.key.piece(index)).collect();
+            self.objects.delete(&pieces).await?;
+        }
         Ok(())
     }
 

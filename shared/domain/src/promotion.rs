@@ -19,6 +19,8 @@ pub struct Keys<'a> {
     pub natural: Option<&'a str>,
     /// Its contents.
     pub hash: RowHash,
+    /// Whether it says when it was created. A row that does not keeps the time of the one that it replaces.
+    pub states_created_at: bool,
 }
 
 /// What happened to a row.
@@ -67,8 +69,26 @@ pub struct Decision {
     pub outcomes: Vec<Outcome>,
     /// The ids of existing rows to remove before anything is written.
     pub remove: Vec<Uuid>,
-    /// Which rows to write, by their place in the slice, in order.
-    pub write: Vec<usize>,
+    /// Which rows to write, in their order.
+    pub write: Vec<Write>,
+}
+
+/// A row to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Write {
+    /// Its place in the slice.
+    pub at: usize,
+    /// Whose time of creation it has.
+    pub created: Created,
+}
+
+/// Whose time of creation a row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Created {
+    /// That of the stored row that it replaces.
+    Stored,
+    /// That of the row at this place of the slice, which may be the row itself.
+    Row(usize),
 }
 
 struct Known<'a> {
@@ -78,6 +98,7 @@ struct Known<'a> {
     stored: Option<RowHash>,
     /// The row of the slice that is the newest.
     newest: Option<usize>,
+    created: Created,
 }
 
 /// Decides about `rows`, given every `existing` row that shares an id or a natural key with one of them.
@@ -86,7 +107,8 @@ pub fn decide(rows: &[Keys<'_>], existing: &[Keys<'_>]) -> Decision {
     let mut by_id = HashMap::with_capacity(existing.len() + rows.len());
     let mut owner = HashMap::with_capacity(existing.len() + rows.len());
     for row in existing {
-        by_id.insert(row.id, Known { natural: row.natural, hash: row.hash, stored: Some(row.hash), newest: None });
+        let (stored, created) = (Some(row.hash), Created::Stored);
+        by_id.insert(row.id, Known { natural: row.natural, hash: row.hash, stored, newest: None, created });
         owner.extend(row.natural.map(|natural| (natural, row.id)));
     }
     let mut decision = Decision { outcomes: Vec::with_capacity(rows.len()), ..Decision::default() };
@@ -95,8 +117,8 @@ pub fn decide(rows: &[Keys<'_>], existing: &[Keys<'_>]) -> Decision {
         let outcome = match (taken_by, by_id.get_mut(&row.id)) {
             (Some(other), _) => Outcome::NaturalKeyTaken(*other),
             (None, None) => {
-                let known = Known { natural: row.natural, hash: row.hash, stored: None, newest: Some(at) };
-                by_id.insert(row.id, known);
+                let (newest, created) = (Some(at), Created::Row(at));
+                by_id.insert(row.id, Known { natural: row.natural, hash: row.hash, stored: None, newest, created });
                 Outcome::Inserted
             }
             (None, Some(known)) if known.hash == row.hash => Outcome::Unchanged,
@@ -107,6 +129,9 @@ pub fn decide(rows: &[Keys<'_>], existing: &[Keys<'_>]) -> Decision {
                 known.natural = row.natural;
                 known.hash = row.hash;
                 known.newest = Some(at);
+                if row.states_created_at {
+                    known.created = Created::Row(at);
+                }
                 Outcome::Updated
             }
         };
@@ -117,8 +142,9 @@ pub fn decide(rows: &[Keys<'_>], existing: &[Keys<'_>]) -> Decision {
     }
     for (id, known) in by_id {
         // a row that was changed and changed back needs no write
-        if let Some(at) = known.newest.filter(|_| known.stored != Some(known.hash)) {
-            decision.write.push(at);
+        let is_as_stored = known.stored == Some(known.hash) && known.created == Created::Stored;
+        if let Some(at) = known.newest.filter(|_| !is_as_stored) {
+            decision.write.push(Write { at, created: known.created });
             decision.remove.extend(known.stored.map(|_| id));
         }
     }
@@ -133,53 +159,81 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    type Table = BTreeMap<Uuid, (String, RowHash)>;
+    /// Natural key, contents and time of creation by id.
+    type Table = BTreeMap<Uuid, (String, RowHash, u8)>;
 
-    /// One row at a time, as a person would.
-    fn apply_one(table: &mut Table, id: Uuid, natural: &str, hash: RowHash) -> Outcome {
-        if let Some((owner, _)) = table.iter().find(|(other, row)| **other != id && row.0 == natural) {
-            return Outcome::NaturalKeyTaken(*owner);
-        }
-        match table.insert(id, (natural.to_owned(), hash)) {
-            None => Outcome::Inserted,
-            Some((_, old)) if old == hash => Outcome::Unchanged,
-            Some(_) => Outcome::Updated,
-        }
+    /// When a row was created that does not say it: the time of the upload.
+    const RECEIVED: u8 = 99;
+
+    #[derive(Clone, Debug)]
+    struct Row {
+        id: Uuid,
+        natural: String,
+        hash: RowHash,
+        created: Option<u8>,
     }
 
-    fn keys(table: &Table) -> Vec<Keys<'_>> {
-        table.iter().map(|(id, (natural, hash))| Keys { id: *id, natural: Some(natural), hash: *hash }).collect()
+    fn row() -> impl Strategy<Value = Row> {
+        (0_u128..6, 0_u8..6, 0_u8..2, proptest::option::of(0_u8..2)).prop_map(|(id, natural, version, created)| {
+            let mut hash = [natural; 16];
+            hash[0] = version;
+            hash[1] = created.map_or(9, |created| created);
+            Row { id: Uuid::from_u128(id), natural: natural.to_string(), hash, created }
+        })
+    }
+
+    /// One row at a time, as a person would.
+    fn apply_one(table: &mut Table, row: &Row) -> Outcome {
+        if let Some((owner, _)) = table.iter().find(|(other, known)| **other != row.id && known.0 == row.natural) {
+            return Outcome::NaturalKeyTaken(*owner);
+        }
+        let before = table.get(&row.id).cloned();
+        if before.as_ref().is_some_and(|known| known.1 == row.hash) {
+            return Outcome::Unchanged;
+        }
+        let created = row.created.unwrap_or(before.as_ref().map_or(RECEIVED, |known| known.2));
+        table.insert(row.id, (row.natural.clone(), row.hash, created));
+        if before.is_some() { Outcome::Updated } else { Outcome::Inserted }
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn slices_end_where_single_rows_end(
-            rows in proptest::collection::vec((0_u128..6, 0_u8..6, 0_u8..2), 0..40),
+            rows in proptest::collection::vec(row(), 0..40),
             slice in 1_usize..12,
         ) {
-            let rows: Vec<_> = rows
-                .into_iter()
-                .map(|(id, natural, version)| {
-                    let mut hash = [natural; 16];
-                    hash[0] = version;
-                    (Uuid::from_u128(id), natural.to_string(), hash)
-                })
-                .collect();
             let (mut expected, mut table) = (Table::new(), Table::new());
             for slice in rows.chunks(slice) {
-                let outcomes: Vec<_> =
-                    slice.iter().map(|(id, natural, hash)| apply_one(&mut expected, *id, natural, *hash)).collect();
-                let input: Vec<_> =
-                    slice.iter().map(|(id, natural, hash)| Keys { id: *id, natural: Some(natural), hash: *hash }).collect();
-                let decision = decide(&input, &keys(&table));
+                let outcomes: Vec<_> = slice.iter().map(|row| apply_one(&mut expected, row)).collect();
+                let existing: Vec<_> = table
+                    .iter()
+                    .map(|(id, (natural, hash, _))| Keys { id: *id, natural: Some(natural), hash: *hash, states_created_at: false })
+                    .collect();
+                let input: Vec<_> = slice
+                    .iter()
+                    .map(|row| Keys {
+                        id: row.id,
+                        natural: Some(&row.natural),
+                        hash: row.hash,
+                        states_created_at: row.created.is_some(),
+                    })
+                    .collect();
+                let decision = decide(&input, &existing);
                 prop_assert_eq!(&decision.outcomes, &outcomes);
+                let mut removed = Table::new();
                 for id in &decision.remove {
-                    prop_assert!(table.remove(id).is_some());
+                    removed.extend(table.remove(id).map(|row| (*id, row)));
                 }
-                for at in &decision.write {
-                    let (id, natural, hash) = &slice[*at];
-                    prop_assert!(!table.values().any(|row| row.0 == *natural), "a unique key would be broken");
-                    prop_assert!(table.insert(*id, (natural.clone(), *hash)).is_none());
+                prop_assert_eq!(removed.len(), decision.remove.len());
+                for write in &decision.write {
+                    let row = &slice[write.at];
+                    prop_assert!(!table.values().any(|known| known.0 == row.natural), "a unique key would be broken");
+                    let created = match write.created {
+                        Created::Stored => removed[&row.id].2,
+                        Created::Row(at) => slice[at].created.unwrap_or(RECEIVED),
+                    };
+                    prop_assert!(table.insert(row.id, (row.natural.clone(), row.hash, created)).is_none());
                 }
                 prop_assert_eq!(&table, &expected);
             }
@@ -188,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_known_row_that_is_the_same_is_not_written() {
-        let row = Keys { id: Uuid::from_u128(1), natural: None, hash: [1; 16] };
+        let row = Keys { id: Uuid::from_u128(1), natural: None, hash: [1; 16], states_created_at: true };
         let decision = decide(&[row, row], &[row]);
         assert_eq!(decision.outcomes, [Outcome::Unchanged, Outcome::Unchanged]);
         assert!(decision.write.is_empty() && decision.remove.is_empty());

@@ -52,6 +52,12 @@ pub fn timestamp_bytes(micros: i64) -> [u8; 8] {
     (micros - EPOCH_MICROS).to_be_bytes()
 }
 
+/// What [`timestamp_bytes`] wrote.
+#[must_use]
+pub fn micros_of(bytes: [u8; 8]) -> i64 {
+    i64::from_be_bytes(bytes) + EPOCH_MICROS
+}
+
 /// Appends a `bytea`.
 pub fn hash(row: &mut Vec<u8>, hash: &RowHash) {
     bytes(row, hash);

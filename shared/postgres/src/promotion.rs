@@ -5,7 +5,7 @@ use crate::copy;
 use crate::database::Scope;
 use crate::staged::StagedRow;
 use bytes::Bytes;
-use intake_domain::promotion::{Decision, Keys, Missing, Outcome, RowHash, decide};
+use intake_domain::promotion::{Created, Decision, Keys, Missing, Outcome, RowHash, decide};
 use intake_domain::{Dataset, dataset};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -94,14 +94,25 @@ impl Promoter {
             }
         }
         let stored = self.look_up(scope, rows).await?;
-        let existing: Vec<_> =
-            stored.iter().map(|(id, row)| Keys { id: *id, natural: row.natural.as_deref(), hash: row.hash }).collect();
+        let existing: Vec<_> = stored
+            .iter()
+            .map(|(id, row)| {
+                let natural = row.natural.as_deref();
+                Keys { id: *id, natural, hash: row.hash, states_created_at: false }
+            })
+            .collect();
         let Decision { outcomes, remove, write } =
             decide(&rows.iter().map(StagedRow::keys).collect::<Vec<_>>(), &existing);
         let created = self.remove(scope, &remove, &stored).await?;
-        let tuples = write.iter().map(|at| {
-            let row = &rows[*at];
-            (row, row.tuple_replacing(self.dataset, created.get(&row.id).copied().flatten()))
+        let tuples = write.iter().map(|write| {
+            let row = &rows[write.at];
+            let created_at = match write.created {
+                Created::Stored => created.get(&row.id).copied().flatten(),
+                Created::Row(at) if at == write.at => None,
+                Created::Row(at) => rows[at].created_at(self.dataset),
+            };
+            let tuple = created_at.map(|micros| row.tuple_created_at(self.dataset, micros));
+            (row, tuple.unwrap_or_else(|| row.tuple()))
         });
         self.write(scope, tuples).await?;
         self.expects_new_rows = outcomes.iter().all(|outcome| *outcome == Outcome::Inserted);

@@ -10,6 +10,7 @@ use intake_domain::promotion::{Keys, RowHash};
 use intake_domain::row::Row;
 use intake_domain::value::Value;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use uuid::Uuid;
 
 const MAGIC: &[u8; 8] = b"intake\0\x01";
@@ -130,7 +131,7 @@ impl StagedRow {
     /// What decides about it.
     #[must_use]
     pub fn keys(&self) -> Keys<'_> {
-        Keys { id: self.id, natural: self.natural_key(), hash: self.hash }
+        Keys { id: self.id, natural: self.natural_key(), hash: self.hash, states_created_at: self.states_created_at }
     }
 
     /// Its natural key.
@@ -156,19 +157,27 @@ impl StagedRow {
         self.tuple.clone()
     }
 
-    /// Its COPY tuple where it replaces a row of this `created_at`, which it keeps unless it states its own.
+    /// Its COPY tuple with another time of creation, in microseconds since 1970.
     #[must_use]
-    pub fn tuple_replacing(&self, dataset: &Dataset, created_at: Option<i64>) -> Bytes {
-        match created_at.filter(|_| dataset.created_at && !self.states_created_at) {
-            None => self.tuple(),
-            Some(micros) => {
-                let mut tuple = self.tuple.to_vec();
-                // `created_at` is the last column but for the hash with its length
-                let end = tuple.len() - if dataset.month.is_none() { 4 + 16 } else { 0 };
-                tuple[end - 8..end].copy_from_slice(&copy::timestamp_bytes(micros));
-                tuple.into()
-            }
+    pub fn tuple_created_at(&self, dataset: &Dataset, micros: i64) -> Bytes {
+        let mut tuple = self.tuple.to_vec();
+        if let Some(place) = self.created_at_place(dataset) {
+            tuple[place].copy_from_slice(&copy::timestamp_bytes(micros));
         }
+        tuple.into()
+    }
+
+    /// When it was created, in microseconds since 1970; `None` where the dataset does not keep that.
+    #[must_use]
+    pub fn created_at(&self, dataset: &Dataset) -> Option<i64> {
+        let bytes = self.tuple.get(self.created_at_place(dataset)?)?;
+        Some(copy::micros_of(bytes.try_into().ok()?))
+    }
+
+    /// The last column but for the hash with its length.
+    fn created_at_place(&self, dataset: &Dataset) -> Option<Range<usize>> {
+        let end = self.tuple.len().checked_sub(if dataset.month.is_none() { 4 + 16 } else { 0 })?;
+        dataset.created_at.then(|| end.checked_sub(8).map(|start| start..end)).flatten()
     }
 }
 
@@ -269,12 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_row_keeps_its_creation_unless_it_states_one() {
+    fn the_time_of_creation_can_be_read_and_set() {
         let tenant = Uuid::from_u128(9);
         let customers = dataset::by_name("customers").expect("customers");
         let rows = read(staged(tenant), tenant).expect("rows");
-        assert_ne!(rows[0].tuple_replacing(customers, Some(77)), rows[0].tuple());
-        assert_eq!(rows[0].tuple_replacing(customers, Some(0)), rows[0].tuple());
-        assert_eq!(rows[1].tuple_replacing(customers, Some(77)), rows[1].tuple());
+        assert_eq!(rows[0].created_at(customers), Some(0));
+        assert_eq!(rows[1].created_at(customers), Some(1_767_225_600_000_000));
+        assert_eq!(rows[0].tuple_created_at(customers, 0), rows[0].tuple());
+        assert_ne!(rows[0].tuple_created_at(customers, 77), rows[0].tuple());
     }
 }

@@ -1,7 +1,7 @@
 //! `GET /api/v1/ingest/sessions/{upload_token}/rejects`: every refused row with its line and its errors, as NDJSON.
 //!
-//! The answer is sent while it is read, in constant memory, and ends with a `_meta` line, or with an `error` line when the
-//! ledger fails on the way; the absence of both means that it was cut off.
+//! The answer is sent while it is read, in constant memory, and ends with a `_meta` line, or with an `error` line when
+//! the ledger fails on the way; the absence of both means that it was cut off.
 
 use crate::app::App;
 use axum::body::{Body, Bytes};

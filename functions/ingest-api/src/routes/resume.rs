@@ -1,7 +1,7 @@
 //! `POST /api/v1/ingest/sessions/{upload_token}/resume`: a session goes on where it stopped.
 //!
-//! Chunks that were given up are tried again, work that waits is sent again, and for files that have not arrived there are
-//! fresh URLs for what is missing. It may be repeated.
+//! Chunks that were given up are tried again, work that waits is sent again, and for files that have not arrived there
+//! are fresh URLs for what is missing. It may be repeated.
 
 use crate::app::{App, CALLS_AT_ONCE, check_open};
 use crate::upload::{Parts, Upload, parts_of, presign_parts, presign_put};
@@ -103,7 +103,7 @@ fn read(body: &[u8]) -> Result<Request, Problem> {
         return Ok(Request::default());
     }
     let bad = |error: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", error.to_string());
-    serde_json::from_slice(body).map_err(bad)
+    serde_json::from_slice::<Option<_>>(body).map(Option::unwrap_or_default).map_err(bad)
 }
 
 /// A session that goes on.

@@ -1,7 +1,7 @@
 //! `POST /api/v1/ingest/comprehensive` and `POST /api/v1/ingest/orders`: one small file in the request itself.
 //!
-//! It comes as the field `file` of a form, or as a raw body with `?dataset=` or `?name=`. It goes the way of every other file:
-//! into the ledger, then into the bucket, whose event starts the rest.
+//! It comes as the field `file` of a form, or as a raw body with `?dataset=` or `?name=`. It goes the way of every other
+//! file: into the ledger, then into the bucket, whose event starts the rest.
 
 use super::create_session::{check_name, name_error};
 use crate::app::{App, check_open};
@@ -295,8 +295,8 @@ fn corrupt(error: io::Error) -> Problem {
     invalid("file", Failure::CorruptCompression.as_str(), format!("cannot be unpacked: {error}"))
 }
 
-/// Declares a file and puts it into the bucket: into the session of `token`, or one of its own. Returns the session's id
-/// and token, the file's id and its dataset.
+/// Declares a file and puts it into the bucket: into the session of `token`, or one of its own. Returns the session's
+/// id and token, the file's id and its dataset.
 async fn store(
     app: &App,
     tenant: Uuid,

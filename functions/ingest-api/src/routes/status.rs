@@ -427,5 +427,5 @@ fn bytes_of(file: &FileStatus) -> Bytes {
 fn rows_per_second(rows: &RowCounts, from: Option<SystemTime>, to: Option<SystemTime>) -> Option<f64> {
     let done = rows.promoted() + rows.rejected;
     let elapsed = to?.duration_since(from?).ok()?.as_secs_f64();
-    (done > 0 && elapsed > 0.0).then(|| (done as f64 / elapsed * 10.0).round() / 10.0)
+    (done > 0 && elapsed > 0.0).then(|| (done as f64 / elapsed * 1e3).round() / 1e3)
 }

@@ -9,7 +9,6 @@ set
     error_detail = case when has_failed then failed_detail end
 from (
     select
-        count(*) filter (where state = 'planned') as planned,
         coalesce(bool_or(state = 'failed'), false) as has_failed,
         max(error_code) filter (where state = 'failed') as failed_code,
         max(error_detail) filter (where state = 'failed') as failed_detail,
@@ -18,6 +17,9 @@ from (
     from chunks
     where tenant_id = $1 and file_id = $2
 ) as counted
-where tenant_id = $1 and file_id = $2 and state = 'loading' and planned = 0
+where
+    tenant_id = $1 and file_id = $2 and state = 'loading'
+    -- asked once and before anything is counted, so that a file of many chunks is counted once
+    and not exists (select from chunks where tenant_id = $1 and file_id = $2 and state = 'planned')
 returning
     has_failed, counted.accepted, counted.rejected, max_rejects, max_rejects_basis_points

@@ -1,6 +1,6 @@
--- A page of sessions, newest first, each with the set of its files' states: a bit for each state in the order of $4, then one
--- for expired and one for cancelled. What such a set makes of a session is decided elsewhere: $5 names the sets that are
--- asked for, null all.
+-- A page of sessions, newest first, each with the set of its files' states: a bit for each state in the order of $4,
+-- then one for expired and one for cancelled. What such a set makes of a session is decided elsewhere: $5 names the sets
+-- that are asked for, null all.
 with page as (
     select
         session_id, upload_token, dry_run, upload_sessions.created_at, expires_at, cancelled_at, of_files.*

@@ -55,19 +55,20 @@ pub struct Chunk {
     pub is_planned: bool,
 }
 
-/// Writes a file's chunks down, with the header of a CSV file, and lets loading begin. Running it again changes nothing.
+/// Writes a file's chunks down, with the header of a CSV file, and lets loading begin. Running it again changes nothing, and
+/// returns `false`.
 pub async fn plan(
     scope: &Scope<'_>,
     file: Uuid,
     csv_header: Option<&str>,
     chunks: &[PlannedChunk],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let tenant = scope.tenant();
     let (name, sql) = sql!("begin_loading");
     let with = [(&tenant as _, Type::UUID), (&file as _, Type::UUID), (&csv_header as _, Type::TEXT)];
     if scope.execute(name, sql, &with).await? == 0 {
         // planned before, perhaps with chunks of another size
-        return Ok(());
+        return Ok(false);
     }
     let (mut starts, mut ends, mut etags) = (Vec::new(), Vec::new(), Vec::new());
     for chunk in chunks {
@@ -86,7 +87,7 @@ pub async fn plan(
         (&etags, Type::TEXT_ARRAY),
     ];
     scope.execute(name, sql, &with).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// The chunks with which loading begins, or goes on after it stood still: at most [`WINDOW`] of those that wait.

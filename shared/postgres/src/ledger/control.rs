@@ -19,9 +19,9 @@ pub struct Resumed {
     pub waiting_chunks: i64,
 }
 
-/// Lets a file go on that failed in a way that may not repeat itself, and puts its chunks that were given up back: all, or
-/// those of `indices`, and then the file goes on only if one of these is among them. A file that is under way stays as it is;
-/// that its messages are sent again does no harm.
+/// Lets a file go on that failed in a way that may not repeat itself, and puts its chunks that were given up back: all,
+/// or those of `indices`, and then the file goes on only if one of these is among them. A file that is under way stays
+/// as it is; that its messages are sent again does no harm.
 pub async fn resume_file(scope: &Scope<'_>, file: Uuid, indices: Option<&[i32]>) -> Result<Option<Resumed>, Error> {
     let tenant = scope.tenant();
     let of_file = [(&tenant as _, Type::UUID), (&file as _, Type::UUID)];

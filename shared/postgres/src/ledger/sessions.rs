@@ -215,6 +215,13 @@ pub async fn expire_files(scope: &Scope<'_>) -> Result<Vec<ExpiredFile>, Error> 
     Ok(expired.collect())
 }
 
+/// Sessions of which a file never arrived, and that are still open.
+pub async fn half_expired_sessions(scope: &Scope<'_>) -> Result<Vec<Uuid>, Error> {
+    let (name, sql) = sql!("half_expired_sessions");
+    let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    Ok(rows.iter().map(|row| row.get("session_id")).collect())
+}
+
 /// Sessions whose end somebody asked for a minute ago or longer, and that are still open.
 pub async fn half_cancelled_sessions(scope: &Scope<'_>) -> Result<Vec<Uuid>, Error> {
     let (name, sql) = sql!("half_cancelled_sessions");

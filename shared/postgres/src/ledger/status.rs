@@ -234,8 +234,8 @@ const STORED_STATES: [FileState; 9] = [
     FileState::Cancelled,
 ];
 
-/// The state of a session whose files are in a set of states: after the bits of the states come one for expired and one for
-/// cancelled. How many files are in a state makes no difference.
+/// The state of a session whose files are in a set of states: after the bits of the states come one for expired and one
+/// for cancelled. How many files are in a state makes no difference.
 fn state_of_set(set: i32) -> FileState {
     let files = STORED_STATES.into_iter().enumerate().filter(|(at, _)| set & (1 << at) != 0);
     let (expired, cancelled) = (1 << STORED_STATES.len(), 2 << STORED_STATES.len());

@@ -1,0 +1,92 @@
+//! What kills its function each time is given up, says so, holds up nobody else, and can be tried again.
+
+use crate::support::{Dice, Goods, Ground, Upload};
+use anyhow::{Context, Result, ensure};
+use intake_domain::dataset;
+use intake_domain::format::{Compression, Format, Layout};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// As often as a message is delivered.
+const TO_THE_END: &str = "kill 5";
+
+const PLAIN: Format = Format { layout: Layout::Ndjson, compression: Compression::None };
+
+/// Two files of few rows: each is one chunk.
+async fn small(ground: &Arc<Ground>, seed: u64) -> Result<Upload> {
+    let mut dice = Dice::new(seed);
+    let datasets = ["customers", "products"].map(dataset::by_name).into_iter().flatten();
+    let goods: Vec<_> = datasets.map(|dataset| Goods::by_chance(dataset, PLAIN, 8, 10, &mut dice)).collect();
+    Upload::declare(ground, &goods, false, None, &mut dice).await
+}
+
+/// The one file of a session that has failed.
+fn the_failed(status: &Value) -> Result<&Value> {
+    let files = status["files"].as_array().context("files")?;
+    let failed: Vec<_> = files.iter().filter(|file| file["state"] == "failed").collect();
+    ensure!(failed.len() == 1, "one file has failed: {status:#}");
+    Ok(failed[0])
+}
+
+pub(super) async fn poison_is_given_up_alone_and_resumed(ground: Arc<Ground>) -> Result<()> {
+    let poison = async |point: &str, seed: u64| {
+        let upload = small(&ground, seed).await?;
+        ground.arm(point, upload.shop.id, TO_THE_END)?;
+        upload.put(0).await?;
+        upload.ended_but(1).await?;
+        ensure!(!ground.disarm(point, upload.shop.id), "it was delivered five times");
+        let status = upload.shop.status(&upload.session).await?;
+        let failed = the_failed(&status)?;
+        let error = &failed["error"];
+        ensure!((&error["code"], &error["resumable"]) == (&json!("DEAD_LETTER"), &json!(true)), "{status:#}");
+        ensure!(error["detail"].as_str().is_some_and(|detail| detail.contains("out of memory")), "{status:#}");
+        if point.starts_with("load-chunk") {
+            let chunks = failed["failed_chunks"].as_array().context("failed chunks")?;
+            ensure!(chunks.len() == 1 && chunks[0]["code"] == "DEAD_LETTER", "{status:#}");
+        }
+        // the rest of the session does not wait for it
+        upload.put(1).await?;
+        upload.ended().await?;
+        ensure!(upload.resumable().await?.len() == 1, "{point}");
+        upload.resume().await?;
+        upload.ended().await?;
+        upload.verify().await.with_context(|| point.to_owned())
+    };
+    let healthy = async {
+        // while others die beside it
+        for seed in 10..14 {
+            let upload = small(&ground, seed).await?;
+            upload.put_all().await?;
+            upload.ended().await?;
+            upload.verify().await?;
+        }
+        anyhow::Ok(())
+    };
+    let work = async {
+        tokio::try_join!(
+            poison("plan-file.before-arrive", 1),
+            poison("load-chunk.before-read", 2),
+            poison("promote-file.before-commit", 3),
+            healthy
+        )
+    };
+    ground.hurried(work).await.map(drop)
+}
+
+pub(super) async fn a_dead_letter_of_work_that_was_done_changes_nothing(ground: Arc<Ground>) -> Result<()> {
+    let upload = small(&ground, 5).await?;
+    upload.put_all().await?;
+    upload.ended().await?;
+    for _ in 0..2 {
+        for message in upload.messages().await? {
+            assert!(ground.deliver("RecordDeadLetter", &message.body).await?, "{message:?}");
+        }
+    }
+    ground.drained().await?;
+    upload.verify().await
+}
+
+pub(super) async fn a_dead_letter_of_no_known_kind_is_kept(ground: Arc<Ground>) -> Result<()> {
+    assert!(!ground.deliver("RecordDeadLetter", "{}").await?);
+    Ok(())
+}
