@@ -34,7 +34,7 @@ pub(super) async fn poison_is_given_up_alone_and_resumed(ground: Arc<Ground>) ->
         ground.arm(point, upload.shop.id, TO_THE_END)?;
         upload.put(0).await?;
         upload.ended_but(1).await?;
-        ensure!(!ground.disarm(point, upload.shop.id), "it was delivered five times");
+        ensure!(ground.armed(point, upload.shop.id).is_none(), "it was delivered five times");
         let status = upload.shop.status(&upload.session).await?;
         let failed = the_failed(&status)?;
         let error = &failed["error"];

@@ -3,6 +3,7 @@
 use crate::support::{Dice, Failure, Goods, Ground, Upload, event, fail_points};
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
+use intake_aws::messages::PromoteFile;
 use intake_domain::dataset;
 use intake_domain::format::{Compression, Format, Layout};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,8 +93,14 @@ const AT_ONCE: usize = 8;
 /// Where a loader stands before it looks at its chunk.
 const LOADING: &str = "load-chunk.before-read";
 
+/// Where a planner stands before it knows a file.
+const PLANNING: &str = "plan-file.before-arrive";
+
 /// Where a slice is about to be committed.
 const COMMITTING: &str = "promote-file.before-commit";
+
+/// How often a message is delivered before it is given up.
+const MAX_RECEIVES: u32 = 5;
 
 /// For how long a slice is held up that is to take longer than its file's turn, in milliseconds.
 const PAST_ITS_TURN_MS: u64 = 10_500;
@@ -145,22 +152,32 @@ impl Way {
                 return Ok(());
             }
             Self::Replaced => {
-                ground.arm(LOADING, tenant, "sleep 500")?;
+                // the loader comes back after the file was replaced, and before the planner hears of it
+                ground.arm(LOADING, tenant, "kill")?;
                 upload.put(0).await?;
                 while ground.armed(LOADING, tenant).is_some() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                ground.arm(PLANNING, tenant, "kill 4")?;
                 upload.put_other(0, Failure { code: "OBJECT_REPLACED", is_staged: false }).await?;
+                upload.ended_but(1).await?;
                 return upload.put(1).await;
             }
             // the second file waits for its turn
-            Self::ReplacedLate | Self::Lost => {
+            Self::ReplacedLate => {
                 upload.put(1).await?;
                 upload.staged(1).await?;
-                if self == Self::Lost {
-                    upload.remove_staged(1, Failure { code: "PROMOTION_FAILED", is_staged: true }).await?;
-                } else {
-                    upload.put_other(1, Failure { code: "OBJECT_REPLACED", is_staged: true }).await?;
+                upload.put_other(1, Failure { code: "OBJECT_REPLACED", is_staged: true }).await?;
+                return upload.put(0).await;
+            }
+            Self::Lost => {
+                upload.put(1).await?;
+                upload.staged(1).await?;
+                upload.remove_staged(1, Failure { code: "PROMOTION_FAILED", is_staged: true }).await?;
+                let message = serde_json::to_string(&PromoteFile { tenant_id: tenant, file_id: upload.session.file_id(1) })?;
+                for _ in 0..2 {
+                    // it dies, too
+                    ground.deliver_again("PromoteFile", &message, MAX_RECEIVES).await.ok();
                 }
                 return upload.put(0).await;
             }
@@ -174,7 +191,12 @@ impl Way {
                 }
                 return Ok(());
             }
-            Self::Poison => ground.arm(LOADING, tenant, "kill 5")?,
+            Self::Poison => {
+                ground.arm(LOADING, tenant, "kill 5")?;
+                upload.put(0).await?;
+                upload.ended_but(1).await?;
+                return upload.put(1).await;
+            }
             Self::Long => ground.arm(COMMITTING, tenant, &format!("sleep {PAST_ITS_TURN_MS}"))?,
             _ => {}
         }

@@ -148,6 +148,7 @@ pub(crate) fn list(trials: &mut Trials) {
             of_many_at_once_one_makes_the_call,
             a_receiver_that_fails_is_called_again,
             a_receiver_that_is_gone_is_left_alone,
+            a_new_secret_signs_from_then_on,
             after_eight_attempts_nobody_is_called_any_more,
             nobody_is_called_inside_of_our_network,
             a_call_for_an_end_that_is_no_more_is_not_made,

@@ -118,8 +118,13 @@ async fn sail(ground: &Arc<Ground>, points: &[String], seed: u64) -> Result<(Upl
     let (resumed, duplicates) = tokio::try_join!(arrive, repeat(ground, &upload, &has_ended, &mut post))?;
     let mut weather = Weather { resumed: resumed as u64, duplicates, ..Weather::default() };
     for (point, action) in &armed {
-        if !ground.disarm(point, upload.shop.id) {
-            *(if action.starts_with("kill") { &mut weather.kills } else { &mut weather.sleeps }) += 1;
+        let times = |action: &str| action.rsplit(' ').next().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
+        let left = ground.armed(point, upload.shop.id);
+        ground.disarm(point, upload.shop.id);
+        if action.starts_with("kill") {
+            weather.kills += times(action) - left.map_or(0, |left| times(&left));
+        } else {
+            weather.sleeps += u64::from(left.is_none());
         }
     }
     upload.verify().await?;
@@ -142,17 +147,23 @@ fn goods(dice: &mut Dice) -> Vec<Goods> {
     goods.collect()
 }
 
-/// Arms up to four points: most kill once, some twice or until the message is given up, some sleep until it has come again.
+/// Where the work on a file, a chunk and a slice stands that is poison in some seeds.
+const POISONED: [&str; 3] = ["plan-file.before-arrive", "load-chunk.before-read", "promote-file.before-commit"];
+
+/// Arms up to four points: most kill once, some twice, some sleep until the message has come again. In some seeds one kills until
+/// a message is given up.
 fn arm(ground: &Ground, points: &[String], upload: &Upload, dice: &mut Dice) -> Result<BTreeMap<String, String>> {
     let mut armed = BTreeMap::new();
     for _ in 0..dice.within(0..5) {
         let action = match dice.within(0..100) {
-            0..2 => "kill 5".to_owned(),
-            2..15 => "kill 2".to_owned(),
+            0..15 => "kill 2".to_owned(),
             15..35 => format!("sleep {}", dice.within(1_100..2_500)),
             _ => "kill".to_owned(),
         };
         armed.insert(dice.one_of(points).clone(), action);
+    }
+    if dice.chance(6) {
+        armed.insert((*dice.one_of(&POISONED)).to_owned(), "kill 7".to_owned());
     }
     for (point, action) in &armed {
         ground.arm(point, upload.shop.id, action)?;

@@ -284,6 +284,22 @@ pub(super) async fn a_receiver_that_fails_is_called_again(ground: Arc<Ground>) -
     Ok(())
 }
 
+pub(super) async fn a_new_secret_signs_from_then_on(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let receiver = Receiver::open(&[500, 200], Duration::ZERO).await?;
+    let (_, webhook) = ended(&shop, &receiver.url()).await?;
+    assert!(ground.deliver("DeliverWebhook", &message(&shop, webhook)).await?);
+    let first = receiver.called(1).await?;
+    verify(&shop, &first[0]).await?;
+    let client = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
+    assert!(webhooks::rotate_secret(&client, shop.id, [9; 32]).await?);
+    assert!(!webhooks::rotate_secret(&client, Uuid::now_v7(), [9; 32]).await?, "a tenant that does not exist");
+    assert_eq!(webhooks::secret(&client, shop.id, [0; 32]).await?, Some(vec![9; 32]));
+    assert_eq!(webhooks::secret(&client, Uuid::now_v7(), [0; 32]).await?, None);
+    assert!(verify(&shop, &first[0]).await.is_err(), "signed with the old one");
+    verify(&shop, &receiver.called(2).await?[1]).await
+}
+
 pub(super) async fn a_receiver_that_is_gone_is_left_alone(ground: Arc<Ground>) -> Result<()> {
     let shop = Shop::open(&ground).await?;
     let receiver = Receiver::open(&[410], Duration::ZERO).await?;

@@ -47,8 +47,8 @@ impl Ground {
         std::fs::read_to_string(self.action_file(point, tenant)).ok()
     }
 
-    /// Takes back what is left, and says whether there was anything.
-    pub(crate) fn disarm(&self, point: &str, tenant: Uuid) -> bool {
-        std::fs::remove_file(self.action_file(point, tenant)).is_ok()
+    /// Takes back what is left.
+    pub(crate) fn disarm(&self, point: &str, tenant: Uuid) {
+        std::fs::remove_file(self.action_file(point, tenant)).ok();
     }
 }

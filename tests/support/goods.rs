@@ -81,7 +81,8 @@ fn row(dataset: &str, pool: u64, dice: &mut Dice) -> Value {
     let mut row = match dataset {
         "customers" => {
             let row = at(customer(number), "email", format!("c{key}@shop.example"));
-            let row = at(row, "name", format!("Customer \"{number}\", version {version}"));
+            let space = if dice.chance(10) { '\n' } else { ' ' };
+            let row = at(row, "name", format!("Customer \"{number}\",{space}version {version}"));
             if dice.chance(30) { at(row, "metadata", json!({"version": version, "tags": ["a,b", null]})) } else { row }
         }
         "products" => {

@@ -148,9 +148,14 @@ impl Ground {
 
     /// Delivers a message to a function as its event source would, and says whether it was acknowledged.
     pub(crate) async fn deliver(&self, function: &str, body: &str) -> Result<bool> {
+        self.deliver_again(function, body, 1).await
+    }
+
+    /// As `deliver`, as if it were that many times by now.
+    pub(crate) async fn deliver_again(&self, function: &str, body: &str, receives: u32) -> Result<bool> {
         let record = json!({
             "messageId": "00000000-0000-4000-8000-000000000000", "receiptHandle": "none", "body": body,
-            "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
+            "attributes": {"ApproximateReceiveCount": receives.to_string()}, "messageAttributes": {}, "eventSource": "aws:sqs",
         });
         let answer = self.invoke(function, &json!({ "Records": [record] })).await?;
         Ok(answer["batchItemFailures"].as_array().context("a batch response")?.is_empty())

@@ -180,7 +180,7 @@ impl Planner {
         };
         let (is_ours, now) = self.database.run("plan", file.key.tenant_id, write).await?;
         // another worker was faster, and the objects that this one wrote late are no longer wanted by anybody
-        let is_over = now.is_some_and(|now| now.state.is_terminal());
+        let is_over = now.is_some_and(|now| now.state.is_completed());
         if !is_ours && is_over && file.format.compression != Compression::None {
             let pieces: Vec<_> = (0..).take(plan.chunks.len()).map(|index| file.key.piece(index)).collect();
             self.objects.delete(&pieces).await?;

@@ -115,7 +115,7 @@ impl Worker {
         if file.state != FileState::Promoting {
             // a message delivered twice wakes nobody twice; one that is tried again may not have woken anybody
             if file.state.is_terminal() && delivery.is_retry {
-                self.empty_staging(&file).await;
+                self.empty_staging_of_all(&file).await?;
                 self.turns.wake(&self.database, &file).await?;
             }
             return Ok(());
@@ -130,7 +130,7 @@ impl Worker {
         match progress.or_else(SliceError::verdict)? {
             Progress::Done => {
                 fail_point!("promote-file.after-end", message.tenant_id);
-                self.empty_staging(&file).await;
+                self.empty_staging_of_all(&file).await?;
             }
             Progress::HandOn => {
                 tracing::info!("the rest is handed on");
@@ -308,9 +308,28 @@ impl Worker {
         Ok(Some(Progress::Done))
     }
 
+    /// Removes the objects of the chunks of all that has ended with the file: a dry run's files end together.
+    async fn empty_staging_of_all(&self, file: &File) -> Result<(), Error> {
+        let ended = async |scope: &mut Scope<'_>| {
+            let mut ended = Vec::new();
+            for other in ledger::files_of_session(scope, file.key.session_id).await? {
+                ended.extend(ledger::file(scope, other.file_id).await?);
+            }
+            Ok(ended)
+        };
+        let ended = match file.dry_run {
+            true => self.database.run("files_of_session", file.key.tenant_id, ended).await?,
+            false => vec![file.clone()],
+        };
+        for file in &ended {
+            self.empty_staging(file).await;
+        }
+        Ok(())
+    }
+
     /// Removes the objects of a completed file's chunks. What remains after an error is left to the bucket's lifecycle
     /// rule.
-    pub(crate) async fn empty_staging(&self, file: &File) {
+    async fn empty_staging(&self, file: &File) {
         let chunks = async |scope: &mut Scope<'_>| {
             let now = ledger::file(scope, file.key.file_id).await?;
             // a file that failed may be resumed, and then needs them

@@ -65,9 +65,6 @@ impl<'a> Rehearsal<'a> {
         fail_point!("promote-file.before-books", tenant);
         books.commit().await?;
         fail_point!("promote-file.after-books", tenant);
-        for file in files.iter().filter(|file| file.key != self.file.key) {
-            self.worker.empty_staging(file).await;
-        }
         Ok(Progress::Done)
     }
 

@@ -1,4 +1,5 @@
-"""Deploys the template into the emulator, unless it is there already, and prints the stack's outputs as one JSON line.
+"""Deploys the template into the emulator, unless it is there already, and prints one JSON line: the stack's outputs, and
+the REST API with the functions that serve it.
 
 Reads one JSON object from stdin: `template` and `binaries` (paths), `log` (where functions write), `parameters`.
 """
@@ -14,9 +15,11 @@ import boto3
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
-STACK, CODE_BUCKET, FINGERPRINT = "intake", "intake-code", "intake-fingerprint"
+STACK, CODE_BUCKET, FINGERPRINT, STAGE = "intake", "intake-code", "intake-fingerprint", "live"
 
-cloudformation, s3, functions = (boto3.client(name) for name in ("cloudformation", "s3", "lambda"))
+cloudformation, s3, functions, gateway = (
+    boto3.client(name) for name in ("cloudformation", "s3", "lambda", "apigateway")
+)
 
 
 def package(binary, log):
@@ -72,7 +75,7 @@ def whole(stack):
             elif kind == "AWS::DynamoDB::Table":
                 boto3.client("dynamodb").describe_table(TableName=name)
             elif kind == "AWS::ApiGateway::RestApi":
-                boto3.client("apigateway").get_stage(restApiId=name, stageName="live")
+                gateway.get_stage(restApiId=name, stageName=STAGE)
     except ClientError as error:
         print(f"{kind} {name}: {error}", file=sys.stderr)
         return False
@@ -97,9 +100,7 @@ def failure():
     return "; ".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}" for event in failed)
 
 
-def deploy(request):
-    with open(request["template"], encoding="utf-8") as file:
-        template = yaml_parse(file.read())
+def deploy(template, request):
     packages = prepare(template, request["binaries"], request["log"])
     body = json.dumps(template)
     fingerprint = hashlib.sha256((body + json.dumps(request["parameters"], sort_keys=True)).encode()).hexdigest()
@@ -128,6 +129,62 @@ def deploy(request):
     return stack, True
 
 
-stack, changed = deploy(json.load(sys.stdin))
+def describe_function(arn, binary):
+    deployed = functions.get_function_configuration(FunctionName=arn)
+    name = deployed["FunctionName"]
+    return {
+        "name": name,
+        "binary": binary,
+        "arn": deployed["FunctionArn"],
+        "memory_mb": deployed["MemorySize"],
+        "timeout_s": deployed["Timeout"],
+        "log_group": deployed.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
+        "environment": deployed.get("Environment", {}).get("Variables", {}),
+    }
+
+
+def describe_api(template, binaries, outputs):
+    """The REST API: its routes as they are deployed, which is after the transform, and what the emulator drops of them."""
+    resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+    logical = {resource["PhysicalResourceId"]: resource["LogicalResourceId"] for resource in resources}
+    properties = next(r for r in template["Resources"].values() if r["Type"] == "AWS::Serverless::Api")["Properties"]
+    routes, serving = [], {}
+    pages = gateway.get_paginator("get_resources").paginate(restApiId=outputs["ApiId"], embed=["methods"])
+    for resource in (resource for page in pages for resource in page["items"]):
+        for method in resource.get("resourceMethods", {}):
+            integration = gateway.get_integration(
+                restApiId=outputs["ApiId"], resourceId=resource["id"], httpMethod=method
+            )
+            arn, action = integration["uri"].split("/functions/")[1].rsplit("/", 1)
+            name = arn.split(":function:")[1]
+            if name not in serving:
+                serving[name] = describe_function(arn, binaries[logical[name]])
+            routes.append({
+                "method": method,
+                "path": resource["path"],
+                "function": name,
+                "streams": action == "response-streaming-invocations",
+                "timeout_ms": integration.get("timeoutInMillis", 29000),
+            })
+    return {
+        "id": outputs["ApiId"],
+        "stage": STAGE,
+        "binary_media_types": [kind.replace("~1", "/") for kind in properties.get("BinaryMediaTypes", [])],
+        "gateway_responses": properties.get("GatewayResponses", {}),
+        "routes": routes,
+        "functions": list(serving.values()),
+    }
+
+
+request = json.load(sys.stdin)
+with open(request["template"], encoding="utf-8") as file:
+    template = yaml_parse(file.read())
+binaries = {
+    name: f"{request['binaries']}/{resource['Metadata']['BuildProperties']['Binary']}"
+    for name, resource in template["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+stack, changed = deploy(template, request)
 outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-print(json.dumps({"changed": changed, "outputs": outputs}))
+api = describe_api(template, binaries, outputs)
+print(json.dumps({"changed": changed, "outputs": outputs, "api": api}))

@@ -54,6 +54,10 @@ concurrency = lambda_svc._sqs_esm_concurrency
 lambda_svc._sqs_esm_concurrency = lambda *args, **kwargs: int(concurrency(*args, **kwargs))
 
 
+# A function that dies stops its event source for a second, and with it the messages of all others.
+lambda_svc._ESM_BACKOFF_SECONDS = 0.05
+
+
 # A message in flight when it stopped would stay hidden for up to 90 minutes; no function of before is there to finish
 # it.
 load_queues = sqs.load_persisted_state

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::gateway::Api;
 use crate::postgres::Databases;
 use crate::processes::{self, MARK};
 use crate::state::State;
@@ -22,13 +23,19 @@ use crate::{Say, Settings, front, tail, workspace};
 const FOREIGN: [&str; 6] = ["AWS_", "MINISTACK_", "LOCALSTACK_", "LAMBDA_", "S3_", "PYTHON"];
 
 /// The outputs of the template, by queue.
-const QUEUES: [(&str, &str); 6] = [
+const QUEUES: [(&str, &str); 12] = [
     ("uploads", "UploadQueueUrl"),
     ("uploads-dead-letters", "UploadDeadLettersUrl"),
     ("chunks", "ChunkQueueUrl"),
     ("chunks-dead-letters", "ChunkDeadLettersUrl"),
+    ("urgent-chunks", "UrgentChunkQueueUrl"),
+    ("urgent-chunks-dead-letters", "UrgentChunkDeadLettersUrl"),
     ("promotions", "PromotionQueueUrl"),
     ("promotions-dead-letters", "PromotionDeadLettersUrl"),
+    ("urgent-promotions", "UrgentPromotionQueueUrl"),
+    ("urgent-promotions-dead-letters", "UrgentPromotionDeadLettersUrl"),
+    ("webhooks", "WebhookQueueUrl"),
+    ("webhooks-dead-letters", "WebhookDeadLettersUrl"),
 ];
 
 /// The running emulator.
@@ -43,7 +50,7 @@ pub(crate) struct Emulator {
 
 /// What of the deployed stack the others need.
 pub(crate) struct Deployed {
-    pub(crate) api_id: String,
+    pub(crate) api: Api,
     pub(crate) bucket: String,
     pub(crate) queues: BTreeMap<String, String>,
 }
@@ -52,15 +59,17 @@ pub(crate) struct Deployed {
 struct Deployment {
     changed: bool,
     outputs: BTreeMap<String, String>,
+    api: Api,
 }
 
 impl Emulator {
     pub(crate) async fn start(state: &State, tools: &Tools, port: u16, say: Say<'_>) -> Result<Self> {
         say(&format!("starting the emulator on port {port}"));
         let (log, saved) = (state.new_log("emulator")?, state.join("emulator"));
-        let mut child = python(&tools.python(), port)
+        let mut command = Command::new(tools.python());
+        surround(&mut command, state, port);
+        let mut child = command
             .arg(script("start.py"))
-            .env(MARK, state.root())
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
             .env("MINISTACK_HOST", "127.0.0.1")
@@ -68,7 +77,6 @@ impl Emulator {
             .env("STATE_DIR", &saved)
             .env("S3_PERSIST", "1")
             .env("S3_DATA_DIR", state.join("objects"))
-            .env("TMPDIR", state.join("tmp"))
             .env("SFTP_ENABLED", "0")
             .env("IOT_MTLS_ENABLED", "0")
             // It would look for containers of its own kind, and remove them.
@@ -122,6 +130,8 @@ impl Emulator {
             ("OwnerDatabaseUrl", databases.owner.clone()),
             ("LoadConcurrency", cores.clamp(2, 20).to_string()),
             ("PromoteConcurrency", cores.clamp(2, 10).to_string()),
+            // a shop that is developed on this machine is called on it
+            ("WebhookAllowedHosts", "localhost".to_owned()),
         ]);
         for (name, value) in [("ChunkBytes", settings.chunk_bytes), ("PartBytes", settings.part_bytes)] {
             parameters.extend(value.map(|value| (name, value.to_string())));
@@ -133,7 +143,9 @@ impl Emulator {
             "parameters": parameters,
         });
 
-        let mut child = python(&self.python, self.port)
+        let mut command = Command::new(&self.python);
+        surround(&mut command, state, self.port);
+        let mut child = command
             .arg(script("deploy.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -146,7 +158,7 @@ impl Emulator {
         if !ended.status.success() {
             bail!("the template could not be deployed: {}", String::from_utf8_lossy(&ended.stderr).trim());
         }
-        let Deployment { changed, mut outputs } =
+        let Deployment { changed, mut outputs, api } =
             serde_json::from_slice(&ended.stdout).context("read the outputs of the deployment")?;
         say(if changed { "deployed" } else { "already deployed" });
         if let (true, Some(pid)) = (changed, self.child.id()) {
@@ -155,7 +167,7 @@ impl Emulator {
         let mut output = |name| outputs.remove(name).with_context(|| format!("the template has no output {name}"));
         let queues =
             QUEUES.iter().map(|(queue, name)| Ok(((*queue).to_owned(), output(*name)?))).collect::<Result<_>>()?;
-        Ok(Deployed { api_id: output("ApiId")?, bucket: output("UploadBucketName")?, queues })
+        Ok(Deployed { api, bucket: output("UploadBucketName")?, queues })
     }
 
     /// Waits for the emulator's end.
@@ -207,15 +219,18 @@ pub(crate) async fn healthy(url: &str) -> bool {
     matches!(answer, Ok(Ok(answer)) if answer.status().is_success())
 }
 
-/// Python with the emulator as its whole cloud, which what it starts inherits.
-fn python(python: &Path, port: u16) -> Command {
-    let mut command = Command::new(python);
+/// Gives a command the emulator as its whole cloud and what else the stack's processes have in common. What it starts
+/// inherits it.
+pub(crate) fn surround(command: &mut Command, state: &State, port: u16) {
     for (name, _) in std::env::vars_os() {
         if FOREIGN.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
             command.env_remove(name);
         }
     }
     command
+        .env(MARK, state.root())
+        .env("TMPDIR", state.join("tmp"))
+        .env("INTAKE_FAIL_POINTS", state.fail_points())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONUNBUFFERED", "1")
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
@@ -228,7 +243,6 @@ fn python(python: &Path, port: u16) -> Command {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("NO_PROXY", "127.0.0.1,localhost")
         .env("no_proxy", "127.0.0.1,localhost");
-    command
 }
 
 fn script(name: &str) -> PathBuf {

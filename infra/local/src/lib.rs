@@ -1,15 +1,22 @@
-//! The local stack: PostgreSQL, the emulator of S3, SQS, DynamoDB, API Gateway and Lambda, the real function binaries
-//! inside it, and one front address. `intake up`, `intake demo` and the tests share it.
+//! The local stack: PostgreSQL, the emulator of S3, SQS, DynamoDB and Lambda with the real function binaries inside it,
+//! and one front that runs those of the API itself. `intake up`, `intake demo` and the tests share it.
 //!
 //! It owns one folder, the state folder, and every process it starts. It must not know a tenant, a session or a row:
 //! what the stack is used for is the business of those who start it.
 
 mod doctor;
 mod emulator;
+mod environments;
+mod framing;
 mod front;
 mod functions;
+mod gateway;
 mod postgres;
 mod processes;
+mod proxy;
+mod quick_ack;
+mod routes;
+mod runtime_api;
 mod state;
 mod tools;
 
@@ -80,8 +87,11 @@ pub struct Endpoints {
     pub api_database_url: String,
     /// The role of the functions that load and promote.
     pub loader_database_url: String,
-    /// `uploads`, `chunks`, `promotions` and each with `-dead-letters`, to the queue's URL.
+    /// `uploads`, `chunks`, `urgent-chunks`, `promotions`, `urgent-promotions`, `webhooks` and each with `-dead-letters`, to
+    /// the queue's URL.
     pub queues: BTreeMap<String, String>,
+    /// A file here lets a function fail at the point, for the tenant, that its name says.
+    pub fail_points: PathBuf,
     /// The process that started the stack and ends it.
     pub supervisor_pid: u32,
 }
@@ -114,7 +124,9 @@ impl Stack {
         state.new_log("functions")?;
         let emulator = emulator::Emulator::start(&state, &tools, ports.emulator, say).await?;
         let deployed = emulator.deploy(&state, &binaries, &databases, settings, say).await?;
-        let front = front::Front::serve(listener, emulator.port(), &deployed.api_id)?;
+        let runtime_api = runtime_api::RuntimeApi::serve(prepare(&state, emulator.port())).await?;
+        let gateway = gateway::Gateway::new(deployed.api, runtime_api, state.append_to_log("functions")?);
+        let front = front::Front::serve(listener, gateway)?;
 
         let endpoints = Endpoints {
             api_url: front.url(),
@@ -124,6 +136,7 @@ impl Stack {
             api_database_url: databases.api,
             loader_database_url: databases.loader,
             queues: deployed.queues,
+            fail_points: state.fail_points(),
             supervisor_pid: std::process::id(),
         };
         state::write_private(&state.endpoints(), &serde_json::to_vec_pretty(&endpoints)?)?;
@@ -162,6 +175,17 @@ impl Stack {
         let stopped = self.postgres.stop().await;
         forgotten.and(saved).and(swept).and(stopped)
     }
+}
+
+/// Makes functions that the front runs what those in the emulator are.
+fn prepare(state: &State, emulator_port: u16) -> environments::Prepare {
+    let state = state.clone();
+    Box::new(move |command| {
+        emulator::surround(command, &state, emulator_port);
+        let log = state.append_to_log("functions")?;
+        command.stdout(log.try_clone()?).stderr(log);
+        Ok(())
+    })
 }
 
 /// Runs `exe up` in the background and waits until it is ready, relaying its lines; returns at once when it is up

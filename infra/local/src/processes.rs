@@ -20,7 +20,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Whether the emulator started it to run a function.
+    /// Whether it runs a function.
     pub(crate) fn is_function(&self) -> bool {
         self.environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"AWS_LAMBDA_RUNTIME_API="))
     }
@@ -82,7 +82,8 @@ pub(crate) async fn gone(pids: &[u32], patience: Duration) -> Vec<u32> {
     }
 }
 
-fn alive(pid: u32) -> bool {
+/// Whether a process runs, and is not one that ended and is not waited for yet.
+pub(crate) fn alive(pid: u32) -> bool {
     let zombie = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))

@@ -25,9 +25,14 @@ impl State {
     pub(crate) fn create(dir: &Path) -> Result<Self> {
         let make = || -> std::io::Result<PathBuf> {
             // PostgreSQL may run as another user and has to pass; what the emulator keeps holds passwords.
-            for (folder, mode) in
-                [("", 0o711), ("logs", 0o700), ("tmp", 0o700), ("emulator", 0o700), ("objects", 0o700)]
-            {
+            for (folder, mode) in [
+                ("", 0o711),
+                ("logs", 0o700),
+                ("tmp", 0o700),
+                ("emulator", 0o700),
+                ("objects", 0o700),
+                ("fail-points", 0o700),
+            ] {
                 std::fs::create_dir_all(dir.join(folder))?;
                 std::fs::set_permissions(dir.join(folder), std::fs::Permissions::from_mode(mode))?;
             }
@@ -56,6 +61,17 @@ impl State {
     /// The log of a part, begun anew.
     pub(crate) fn new_log(&self, name: &str) -> Result<File> {
         File::create(self.log(name)).with_context(|| format!("open the log {}", self.log(name).display()))
+    }
+
+    /// Continues the log of a part, beside others that write to it.
+    pub(crate) fn append_to_log(&self, name: &str) -> Result<File> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(name));
+        log.with_context(|| format!("open the log {}", self.log(name).display()))
+    }
+
+    /// Where a file lets a function fail at a point: `fail_point!` of the functions' edge.
+    pub(crate) fn fail_points(&self) -> PathBuf {
+        self.root.join("fail-points")
     }
 
     pub(crate) fn endpoints(&self) -> PathBuf {

@@ -76,7 +76,7 @@ impl Cutter {
             return None;
         }
         let rest = self.buffer.split_off(self.whole);
-        let cut = Cut { start: self.start, bytes: std::mem::replace(&mut self.buffer, Vec::new()) };
+        let cut = Cut { start: self.start, bytes: std::mem::take(&mut self.buffer) };
         self.start += cut.bytes.len() as u64;
         self.whole = 0;
         if std::mem::take(&mut self.is_cut_off) {

@@ -71,6 +71,12 @@ impl FileState {
         matches!(self, Self::Completed | Self::CompletedWithErrors | Self::Failed | Self::Expired | Self::Cancelled)
     }
 
+    /// Whether all its rows are accounted for, so that nothing of it is needed any more. A file that failed may be resumed.
+    #[must_use]
+    pub fn is_completed(self) -> bool {
+        matches!(self, Self::Completed | Self::CompletedWithErrors)
+    }
+
     /// The four words that the predecessor's clients know.
     #[must_use]
     pub fn legacy(self) -> &'static str {
