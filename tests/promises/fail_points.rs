@@ -174,7 +174,8 @@ impl Way {
                 upload.put(1).await?;
                 upload.staged(1).await?;
                 upload.remove_staged(1, Failure { code: "PROMOTION_FAILED", is_staged: true }).await?;
-                let message = serde_json::to_string(&PromoteFile { tenant_id: tenant, file_id: upload.session.file_id(1) })?;
+                let message =
+                    serde_json::to_string(&PromoteFile { tenant_id: tenant, file_id: upload.session.file_id(1) })?;
                 for _ in 0..2 {
                     // it dies, too
                     ground.deliver_again("PromoteFile", &message, MAX_RECEIVES).await.ok();

@@ -261,10 +261,7 @@ impl Upload {
             match rows {
                 // with a limit on its rejects a file goes in at once or not at all
                 _ if sent.max_rejects.is_some() => {
-                    if !dues.contains_key(&file_id) {
-                        let due = after.promote(sent);
-                        dues.insert(file_id, due);
-                    }
+                    dues.entry(file_id).or_insert_with(|| after.promote(sent));
                 }
                 Some((first, last)) => {
                     let due = dues.entry(file_id).or_insert_with(|| Oracle::validate(sent));

@@ -138,13 +138,12 @@ impl Worker {
                 fail_point!("promote-file.after-hand-on", message.tenant_id);
                 return Ok(());
             }
-            Progress::Stopped => {
-                let now = self.look_up(message).await?;
-                if let Some(file) = now.filter(|file| file.is_cancelled && !file.state.is_terminal()) {
-                    self.turns.end_cancelled(&self.database, &file).await?;
-                }
-                return Ok(());
-            }
+            Progress::Stopped => match self.look_up(message).await? {
+                // whoever ended it may have died over what follows
+                Some(now) if now.state.is_terminal() => self.empty_staging_of_all(&now).await?,
+                Some(now) if now.is_cancelled => return Ok(self.turns.end_cancelled(&self.database, &now).await?),
+                _ => return Ok(()),
+            },
             Progress::Refused(failure, detail) => {
                 tracing::error!(code = failure.as_str(), "file refused");
                 self.fail(&file, failure, &detail).await?;

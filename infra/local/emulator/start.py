@@ -23,6 +23,10 @@ from ministack.services import lambda_svc, s3, sqs  # noqa: E402
 # After each invocation it waits up to 50 ms for a log line. Our functions write their log to a file.
 lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = (0.0, 0.0, 0.25)
 
+# A poller of event sources that found nothing to do waits 50 ms after it is woken: each message that is sent while all
+# functions are busy would cost as much.
+lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002
+
 # A ranged GET reads its whole object from disk. Mapped, slicing copies the slice alone.
 MAPPED_FROM_BYTES = 1 << 20
 reading_object = contextvars.ContextVar("reading_object", default=False)
