@@ -38,7 +38,25 @@ pub(super) async fn each_dataset_goes_all_the_way(ground: Arc<Ground>) -> Result
         }),
         item(2),
     ];
+    let prices = [
+        json!({"id": id(1), "product_id": id(1), "price": 5, "effective_from": "2026-01-01", "effective_to": null}),
+        json!({
+            "id": id(2), "product_id": id(1), "price": "7.5", "effective_from": "2026-01-01T00:00:00",
+            "effective_to": "2026-02-01T00:00:00Z",
+        }),
+    ];
+    let stock = [
+        json!({
+            "stock_event_id": id(1), "product_id": id(1), "delta": -3, "resulting_level": 0,
+            "event_time": "2026-01-01T00:00:00Z", "source": "order", "meta": {"order": 1},
+        }),
+        // an event without an id gets one, each its own
+        json!({"product_id": id(1), "delta": "12"}),
+        json!({"product_id": id(1), "delta": "12"}),
+    ];
     let files = [
+        File::new("stock_events_x.ndjson", ndjson(stock)),
+        File::new("price_history_x.ndjson", ndjson(prices)),
         File::new("customers_x.ndjson", ndjson(customers)),
         File::new("products_x.ndjson", ndjson(products)),
         File::new("orders_x.ndjson", ndjson(orders)),
@@ -47,7 +65,7 @@ pub(super) async fn each_dataset_goes_all_the_way(ground: Arc<Ground>) -> Result
     let (session, status) = shop.send(&files).await?;
     assert_eq!(status["state"], "completed");
     assert_eq!(status["status"], "completed");
-    assert_eq!(counts(&status), [8, 8, 0, 0, 0]);
+    assert_eq!(counts(&status), [13, 13, 0, 0, 0]);
 
     let stored = async |table: &str, columns: &str| {
         let sql = format!("select row_to_json(stored)::text from (select {columns} from {table} order by 1) as stored");
@@ -112,6 +130,30 @@ pub(super) async fn each_dataset_goes_all_the_way(ground: Arc<Ground>) -> Result
             format!(
                 r#"{{"order_item_id":"{two}","order_id":"{two}","product_id":"{two}","quantity":3,"unit_price":1.50,"line_total":4.50}}"#
             ),
+        ]
+    );
+    assert_eq!(
+        stored("price_history", "id, product_id, price, effective_from, effective_to").await?,
+        [
+            format!(
+                r#"{{"id":"{one}","product_id":"{one}","price":5.00,"effective_from":"2026-01-01T00:00:00+00:00","effective_to":null}}"#
+            ),
+            format!(
+                r#"{{"id":"{two}","product_id":"{one}","price":7.50,"effective_from":"2026-01-01T00:00:00+00:00","effective_to":"2026-02-01T00:00:00+00:00"}}"#
+            ),
+        ]
+    );
+    let nameless =
+        r#"{"delta":12,"product_id":"$","resulting_level":null,"event_time":null,"source":null,"meta":null}"#;
+    let nameless = nameless.replace('$', &one.to_string());
+    assert_eq!(
+        stored("stock_events", "delta, product_id, resulting_level, event_time, source, meta").await?,
+        [
+            format!(
+                r#"{{"delta":-3,"product_id":"{one}","resulting_level":0,"event_time":"2026-01-01T00:00:00+00:00","source":"order","meta":{{"order": 1}}}}"#
+            ),
+            nameless.clone(),
+            nameless,
         ]
     );
     assert!(shop.rejects(&session, 1000).await?.is_empty());

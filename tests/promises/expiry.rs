@@ -1,6 +1,6 @@
 //! What is declared and never comes.
 
-use crate::support::{File, Ground, Shop, counts, customer, event, file_named, ndjson, order};
+use crate::support::{File, Ground, PART_BYTES, Shop, counts, customer, event, file_named, ndjson, order};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -34,5 +34,24 @@ pub(super) async fn a_file_that_never_arrives_holds_nothing_up(ground: Arc<Groun
     assert_eq!(counts(&status), [60, 60, 0, 0, 0]);
     assert_eq!((&status["state"], &status["status"]), (&"failed".into(), &"failed".into()));
     assert_eq!(shop.finished(&abandoned).await?["state"], "expired");
+    Ok(())
+}
+
+pub(super) async fn parts_of_a_file_that_never_became_whole_are_dropped(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let file = File::new("customers.ndjson", vec![b'\n'; 2 * PART_BYTES]);
+    let session = shop.declare(std::slice::from_ref(&file)).await?;
+    let first = &session.files[0]["upload"]["parts"][0];
+    assert_eq!(shop.put_to(first, &file.bytes[..PART_BYTES]).await?.status, 200);
+    let uploads = async || {
+        let list = ground.s3.list_multipart_uploads().bucket(&ground.endpoints.bucket).send().await?;
+        let keys = list.uploads().iter().filter_map(|upload| upload.key()).map(str::to_owned);
+        anyhow::Ok(keys.filter(|key| key.contains(&session.file_id(0).to_string())).count())
+    };
+    assert_eq!(uploads().await?, 1);
+    shop.books.execute("update upload_sessions set expires_at = now() - interval '1 second'", &[]).await?;
+    ground.invoke("Maintain", &event("maintain.hourly")?).await?;
+    assert_eq!(uploads().await?, 0);
+    assert_eq!(shop.status(&session).await?["state"], "expired");
     Ok(())
 }

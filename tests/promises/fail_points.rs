@@ -83,8 +83,8 @@ const POINTS: &[(&str, Way)] = &[
     ("deliver-webhook.put-off", Way::Webhook),
 ];
 
-/// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again and two
-/// work on the same.
+/// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again
+/// and two work on the same.
 const ACTIONS: [&str; 3] = ["kill", "kill 2", "sleep 1500"];
 
 /// How many points are tried at a time.

@@ -85,7 +85,10 @@ pub(crate) fn list(trials: &mut Trials) {
             a_binary_body_arrives_byte_for_byte,
         }
         events { sample_events_are_understood, malformed_messages_are_dropped }
-        expiry { a_file_that_never_arrives_holds_nothing_up }
+        expiry {
+            a_file_that_never_arrives_holds_nothing_up,
+            parts_of_a_file_that_never_became_whole_are_dropped,
+        }
         isolation {
             two_tenants_at_once_with_the_same_ids_do_not_meet,
             no_tenant_sees_another,

@@ -150,8 +150,8 @@ fn goods(dice: &mut Dice) -> Vec<Goods> {
 /// Where the work on a file, a chunk and a slice stands that is poison in some seeds.
 const POISONED: [&str; 3] = ["plan-file.before-arrive", "load-chunk.before-read", "promote-file.before-commit"];
 
-/// Arms up to four points: most kill once, some twice, some sleep until the message has come again. In some seeds one kills until
-/// a message is given up.
+/// Arms up to four points: most kill once, some twice, some sleep until the message has come again. In some seeds one
+/// kills until a message is given up.
 fn arm(ground: &Ground, points: &[String], upload: &Upload, dice: &mut Dice) -> Result<BTreeMap<String, String>> {
     let mut armed = BTreeMap::new();
     for _ in 0..dice.within(0..5) {

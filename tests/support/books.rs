@@ -21,6 +21,8 @@ const UNBALANCED: &str = "
         union all select 'products', count(*) from products
         union all select 'orders', count(*) from orders
         union all select 'order_items', count(*) from order_items
+        union all select 'price_history', count(*) from price_history
+        union all select 'stock_events', count(*) from stock_events
     )
     select format('%s: %s inserted, %s stored', dataset, counted.rows, stored.rows)
     from stored left join counted using (dataset)
@@ -85,7 +87,9 @@ impl Books {
         let sql = "select 'customers', count(*) from customers
             union all select 'products', count(*) from products
             union all select 'orders', count(*) from orders
-            union all select 'order_items', count(*) from order_items";
+            union all select 'order_items', count(*) from order_items
+            union all select 'price_history', count(*) from price_history
+            union all select 'stock_events', count(*) from stock_events";
         Ok(self.client().await?.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 

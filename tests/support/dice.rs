@@ -1,4 +1,5 @@
-//! Chance that repeats itself: the same seed gives the same throws. (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>)
+//! Chance that repeats itself: the same seed gives the same throws.
+//! (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>)
 
 use std::ops::Range;
 

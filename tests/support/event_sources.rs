@@ -28,8 +28,8 @@ impl Ground {
         Ok(())
     }
 
-    /// Whether dead letters are taken from their queues and written into the ledger. Unless a test is about that they stay
-    /// there, so that every test can see that there are none.
+    /// Whether dead letters are taken from their queues and written into the ledger. Unless a test is about that they
+    /// stay there, so that every test can see that there are none.
     pub(crate) async fn record_dead_letters(&self, enabled: bool) -> Result<()> {
         for source in self.event_sources().await? {
             if source["EventSourceArn"].as_str().is_some_and(|queue| queue.contains("DeadLetters")) {

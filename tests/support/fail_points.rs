@@ -35,7 +35,8 @@ impl Ground {
         self.endpoints.fail_points.join(format!("{point}.{tenant}"))
     }
 
-    /// Lets the next functions that pass the point with this tenant do what `action` says (`kill`, `kill 3`, `sleep 1500`).
+    /// Lets the next functions that pass the point with this tenant do what `action` says (`kill`, `kill 3`,
+    /// `sleep 1500`).
     pub(crate) fn arm(&self, point: &str, tenant: Uuid, action: &str) -> Result<()> {
         let file = self.action_file(point, tenant);
         let written = file.with_file_name(format!(".{}", Uuid::now_v7()));

@@ -296,8 +296,8 @@ impl Upload {
         Ok((dues, self.stored.clone()))
     }
 
-    /// The slices in the order in which they were promoted: the file and its rows from the first to the one after the last;
-    /// without rows for a file that ended with too many rejects.
+    /// The slices in the order in which they were promoted: the file and its rows from the first to the one after the
+    /// last; without rows for a file that ended with too many rejects.
     async fn slices(&self) -> Result<Vec<(Uuid, Option<(usize, usize)>)>> {
         let sql =
             "select file_id::text || ' ' || coalesce(first_row::text, '-') || ' ' || coalesce(last_row::text, '-')

@@ -1,7 +1,8 @@
 //! Places in the functions where a test makes them die or stall; compiled in only with debug assertions.
 //!
-//! A test arms a point for one tenant: it puts a file named `<point>.<tenant>` into the folder that `INTAKE_FAIL_POINTS`
-//! names. The next function that passes the point with that tenant takes the file away and does what it says:
+//! A test arms a point for one tenant: it puts a file named `<point>.<tenant>` into the folder that
+//! `INTAKE_FAIL_POINTS` names. The next function that passes the point with that tenant takes the file away and does
+//! what it says:
 //!
 //! - `kill`: the process ends by SIGKILL, as if its machine were gone; `kill 3` does so for three who pass.
 //! - `sleep 1500`: it stays there for so many milliseconds, so that others overtake it.

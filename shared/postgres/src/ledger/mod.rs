@@ -1,5 +1,5 @@
 //! The ledger of uploads. Every function runs inside the scope of a transaction; none commits. All fail with any
-//! [`Error`](crate::Error) of the database.
+//! [`Error`] of the database.
 
 mod chunks;
 mod control;
