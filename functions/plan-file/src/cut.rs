@@ -43,10 +43,7 @@ pub(crate) async fn read_through(
     file: &File,
     chunk_bytes: u64,
 ) -> Result<Result<Option<Plan>, Refusal>, Retry> {
-    let mut unpacker = match Unpacker::new(file.format.compression) {
-        Ok(unpacker) => unpacker,
-        Err(error) => return Err(error.into()),
-    };
+    let mut unpacker = Unpacker::new(file.format.compression)?;
     let mut cutter = Cutter::new(file.format.layout, usize::try_from(chunk_bytes).unwrap_or(usize::MAX));
     let mut pieces = Pieces { objects, file, plan: Plan { csv_header: None, chunks: Vec::new() } };
     let (mut packed, mut unpacked) = (0, 0);
@@ -71,10 +68,8 @@ pub(crate) async fn read_through(
             if let Some(refusal) = judge(packed, unpacked) {
                 return Ok(Err(refusal));
             }
-            while let Some(cut) = cutter.cut(false) {
-                if let Err(refusal) = pieces.add(cut).await? {
-                    return Ok(Err(refusal));
-                }
+            if let Err(refusal) = pieces.add_all(&mut cutter, false).await? {
+                return Ok(Err(refusal));
             }
         }
         if pieces.plan.chunks.len() >= looked_at + CHUNKS_BETWEEN_LOOKS {
@@ -94,12 +89,7 @@ pub(crate) async fn read_through(
     if let Some(refusal) = judge(packed, unpacked) {
         return Ok(Err(refusal));
     }
-    while let Some(cut) = cutter.cut(true) {
-        if let Err(refusal) = pieces.add(cut).await? {
-            return Ok(Err(refusal));
-        }
-    }
-    Ok(Ok(Some(pieces.plan)))
+    Ok(pieces.add_all(&mut cutter, true).await?.map(|()| Some(pieces.plan)))
 }
 
 /// Begins to read a block of the file's object.
@@ -144,6 +134,16 @@ struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
+    /// Takes every chunk that is whole; `complete` says that the file ends here.
+    async fn add_all(&mut self, cutter: &mut Cutter, complete: bool) -> Result<Result<(), Refusal>, Retry> {
+        while let Some(cut) = cutter.cut(complete) {
+            if let Err(refusal) = self.add(cut).await? {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     async fn add(&mut self, cut: Cut) -> Result<Result<(), Refusal>, Retry> {
         let format = self.file.format;
         if format.layout == Layout::Csv
