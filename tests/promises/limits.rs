@@ -1,0 +1,329 @@
+//! How often a tenant may call: on the real table through limiters of several functions, and through the API.
+
+use crate::support::{Answer, Dice, Ground, Probe, Shop};
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use intake_aws::RateTable;
+use intake_domain::rate::{Budget, Quotas, WINDOW_MS};
+use intake_lambda::edge::{Decision, Limiter};
+use reqwest::{Method, Url};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
+
+/// A minute's edge, in 2026, in milliseconds since 1970.
+const EDGE: u64 = 29_833_333 * WINDOW_MS;
+
+/// What every request to the table has in its head, once.
+const REQUEST: &[u8] = b"DynamoDB_20120810.UpdateItem";
+
+/// A time that goes by when the test says so.
+#[derive(Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    fn set(&self, at: u64) {
+        self.0.store(at, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A limiter as one function has it, on the table at `url`.
+fn limiter(ground: &Ground, url: &str, quotas: Quotas, clock: &Clock) -> Result<Limiter> {
+    let aws = ground.aws.to_builder().endpoint_url(url).build();
+    let clock = clock.clone();
+    Ok(Limiter::with_clock(RateTable::new(&aws, ground.table("RateTable")?.to_owned()), quotas, move || clock.now()))
+}
+
+fn of_requests(requests: u16) -> Quotas {
+    Quotas { requests, ..Quotas::default() }
+}
+
+async fn take(limiter: &Limiter, tenant: Uuid) -> Decision {
+    limiter.take(Budget::Requests, tenant, None).await
+}
+
+/// How many of so many requests are let through, eight at a time.
+async fn burst(limiter: &Limiter, tenant: Uuid, requests: usize) -> usize {
+    let decisions = stream::iter(0..requests).map(|_| take(limiter, tenant)).buffer_unordered(8);
+    decisions.filter(|decision| std::future::ready(decision.is_allowed)).count().await
+}
+
+pub(super) async fn two_functions_share_one_budget_over_a_minutes_edge(ground: Arc<Ground>) -> Result<()> {
+    let (clock, tenant, url) = (Clock::default(), Uuid::now_v7(), &ground.endpoints.aws_url);
+    let (one, other) =
+        (limiter(&ground, url, of_requests(100), &clock)?, limiter(&ground, url, of_requests(100), &clock)?);
+    let both = async |requests| {
+        let (one, other) = tokio::join!(burst(&one, tenant, requests), burst(&other, tenant, requests));
+        one + other
+    };
+    for (at, allowed) in [
+        (EDGE - 1, 100),
+        (EDGE, 0),
+        (EDGE + WINDOW_MS - 2, 0),
+        (EDGE + WINDOW_MS - 1, 100),
+        (EDGE + WINDOW_MS, 0),
+        (EDGE + 3 * WINDOW_MS, 100),
+    ] {
+        clock.set(at);
+        assert_eq!(both(80).await, allowed, "{} ms after the edge", at as i64 - EDGE as i64);
+    }
+    Ok(())
+}
+
+pub(super) async fn no_minute_sees_more_than_the_quota(ground: Arc<Ground>) -> Result<()> {
+    let (clock, tenant, url) = (Clock::default(), Uuid::now_v7(), &ground.endpoints.aws_url);
+    let limiters = [limiter(&ground, url, of_requests(100), &clock)?, limiter(&ground, url, of_requests(100), &clock)?];
+    let (mut dice, mut now, mut admitted) = (Dice::new(4), EDGE - 30_000, Vec::new());
+    for _ in 0..60 {
+        now += match dice.chance(20) {
+            true => dice.within(55_000..60_500),
+            false => dice.within(0..4_000),
+        };
+        clock.set(now);
+        let requests = [dice.within(0..40), dice.within(0..40)];
+        let bursts = limiters.iter().zip(requests).map(|(limiter, requests)| burst(limiter, tenant, requests as usize));
+        let allowed: usize = join_all(bursts).await.into_iter().sum();
+        admitted.extend(std::iter::repeat_n(now, allowed));
+    }
+    let within = |from: u64| admitted.iter().filter(|at| (from..from + WINDOW_MS).contains(at)).count();
+    let worst = admitted.iter().map(|from| within(*from)).max();
+    assert_eq!(worst, Some(100), "the quota is reached and never exceeded, of {} requests", admitted.len());
+    Ok(())
+}
+
+/// Stands before the table: counts what it is asked, says how long it took to answer, and can be down.
+struct Relay {
+    url: String,
+    requests: AtomicUsize,
+    is_down: AtomicBool,
+    answered_in: Mutex<Duration>,
+}
+
+impl Relay {
+    async fn open(ground: &Ground) -> Result<Arc<Self>> {
+        let table = Url::parse(&ground.endpoints.aws_url)?;
+        let table = format!("{}:{}", table.host_str().context("a host")?, table.port().context("a port")?);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let relay = Arc::new(Self {
+            url: format!("http://{}", listener.local_addr()?),
+            requests: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            answered_in: Mutex::default(),
+        });
+        let opened = Arc::clone(&relay);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (relay, table) = (Arc::clone(&relay), table.clone());
+                tokio::spawn(async move { relay.pass(client, TcpStream::connect(table).await?).await });
+            }
+        });
+        Ok(opened)
+    }
+
+    /// Passes on what both sides say, until one of them is gone or the relay is down.
+    async fn pass(&self, mut client: TcpStream, mut table: TcpStream) -> std::io::Result<()> {
+        client.set_nodelay(true)?;
+        table.set_nodelay(true)?;
+        let (mut asked, mut answer, mut tail) = ([0; 16 << 10], [0; 64 << 10], Vec::new());
+        let mut since = Instant::now();
+        loop {
+            tokio::select! {
+                read = client.read(&mut asked) => match read? {
+                    0 => break,
+                    _ if self.is_down.load(Ordering::Relaxed) => break,
+                    read => {
+                        tail.extend_from_slice(&asked[..read]);
+                        let begun = tail.windows(REQUEST.len()).filter(|part| *part == REQUEST).count();
+                        self.requests.fetch_add(begun, Ordering::Relaxed);
+                        tail.drain(..tail.len().saturating_sub(REQUEST.len() - 1));
+                        since = Instant::now();
+                        table.write_all(&asked[..read]).await?;
+                    }
+                },
+                read = table.read(&mut answer) => match read? {
+                    0 => break,
+                    read => {
+                        *self.answered_in.lock().expect("nobody panicked") = since.elapsed();
+                        client.write_all(&answer[..read]).await?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// How often the table was asked since the last time.
+    fn asked(&self) -> usize {
+        self.requests.swap(0, Ordering::Relaxed)
+    }
+}
+
+pub(super) async fn a_request_costs_one_write_and_a_denial_none(ground: Arc<Ground>) -> Result<()> {
+    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
+    clock.set(EDGE);
+    let limiter = |requests| limiter(&ground, &relay.url, of_requests(requests), &clock);
+    let one = limiter(1_000)?;
+    for left in (0..200).rev() {
+        let decision = take(&one, tenant).await;
+        ensure!(decision.is_allowed && decision.standings[0].remaining == 800 + left, "{decision:?}");
+    }
+    assert_eq!(relay.asked(), 200);
+
+    let (one, other, tenant) = (limiter(100)?, limiter(100)?, Uuid::now_v7());
+    assert_eq!(burst(&one, tenant, 100).await, 100);
+    relay.asked();
+    clock.set(EDGE + 15_000);
+    assert_eq!((burst(&one, tenant, 2_000).await, relay.asked()), (0, 0));
+    let denied = take(&one, tenant).await;
+    assert_eq!((denied.retry_after(), denied.standings[0].reset_ms), (Some(45), WINDOW_MS - 15_000));
+    // one that knows nothing looks once into each of the two items
+    for asked in [2, 0, 0] {
+        assert_eq!((take(&other, tenant).await.retry_after(), relay.asked()), (Some(45), asked));
+    }
+    clock.set(EDGE + WINDOW_MS);
+    ensure!(take(&other, tenant).await.is_allowed, "the answer said when");
+    assert_eq!(relay.asked(), 1);
+    Ok(())
+}
+
+pub(super) async fn a_table_that_is_down_is_stood_in_for(ground: Arc<Ground>) -> Result<()> {
+    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
+    clock.set(EDGE);
+    let one = limiter(&ground, &relay.url, of_requests(100), &clock)?;
+    assert_eq!(burst(&one, tenant, 40).await, 40);
+    relay.is_down.store(true, Ordering::Relaxed);
+    let since = Instant::now();
+    assert_eq!(burst(&one, tenant, 30).await, 30, "what the table said still counts");
+    ensure!(since.elapsed() < Duration::from_millis(500), "nobody waits: {:?}", since.elapsed());
+    relay.is_down.store(false, Ordering::Relaxed);
+    relay.asked();
+    assert_eq!((burst(&one, tenant, 1).await, relay.asked()), (1, 0), "not asked at once");
+    clock.set(EDGE + 5_000);
+    for left in (0..29).rev() {
+        let decision = take(&one, tenant).await;
+        ensure!(decision.is_allowed && decision.standings[0].remaining == left, "what passed meanwhile counts");
+    }
+    assert_eq!((burst(&one, tenant, 100).await, relay.asked()), (0, 29));
+
+    // a port where nobody is, and one where nobody answers
+    let nobody = TcpListener::bind("127.0.0.1:0").await?;
+    let closed = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    for (address, patience) in [(closed, Duration::from_millis(500)), (nobody.local_addr()?, Duration::from_secs(2))] {
+        let limiter = limiter(&ground, &format!("http://{address}"), of_requests(100), &clock)?;
+        let since = Instant::now();
+        let mut allowed = 0;
+        for _ in 0..300 {
+            allowed += usize::from(take(&limiter, tenant).await.is_allowed);
+        }
+        assert_eq!(allowed, 100);
+        ensure!(since.elapsed() < patience, "{:?}", since.elapsed());
+    }
+    Ok(())
+}
+
+pub(super) async fn price_events_are_limited_by_tenant_and_by_product(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let probes = [Probe::start(&ground).await?, Probe::start(&ground).await?];
+    let send = async |nth: usize, product: &str| {
+        let path = format!("/api/v1/tenants/{}/products/{product}/price-event", shop.id);
+        probes[nth % 2].answer(shop.request(Method::POST, &path)).await
+    };
+    let policies = "\"price-events\";q=100;w=60, \"price-events-of-product\";q=10;w=60";
+    for tenth in 0..10 {
+        let product = Uuid::new_v4().to_string();
+        for nth in 0..10 {
+            let answer = send(nth, &product).await?;
+            assert_eq!((answer.status, answer.header("ratelimit-policy")), (200, Some(policies)), "{answer:?}");
+        }
+        // however a product is written, it is the same
+        for product in [product.to_uppercase(), product.replace('-', "")] {
+            let refused = send(tenth, &product).await?;
+            let standing = refused.header("ratelimit").unwrap_or_default();
+            let is_of_product = standing.starts_with("\"price-events-of-product\";r=0;t=");
+            ensure!(refused.status == 429 && is_of_product, "{refused:?}");
+        }
+    }
+    let refused = send(0, &Uuid::new_v4().to_string()).await?;
+    let problem = refused.json(429)?;
+    assert_eq!(problem["detail"], "the limit price-events of 100 requests in 60 s is used up");
+    let other = Shop::open(&ground).await?;
+    let path = format!("/api/v1/tenants/{}/products/{}/price-event", other.id, Uuid::new_v4());
+    assert_eq!(probes[0].answer(other.request(Method::POST, &path)).await?.status, 200);
+    Ok(())
+}
+
+pub(super) async fn a_tenant_that_calls_too_often_is_told_when_to_come_again(ground: Arc<Ground>) -> Result<()> {
+    const PATH: &str = "/api/v1/ingest/sessions?limit=1";
+    let (shop, other) = (Shop::open(&ground).await?, Shop::open(&ground).await?);
+    let since = Instant::now();
+    let answers = stream::iter(0..1_100).map(|_| shop.get(PATH)).buffer_unordered(16);
+    let answers: Vec<_> = answers.collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?;
+    let took = since.elapsed();
+    ensure!(took < Duration::from_secs(55), "the first is not to be forgotten: {took:?}");
+    let (allowed, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(allowed.len(), 1_000);
+    let number = |answer: &Answer, name: &str, key: &str| -> Option<u64> {
+        answer.header(name)?.rsplit_once(key)?.1.split(';').next()?.parse().ok()
+    };
+    for answer in &answers {
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"requests\";q=1000;w=60"), "{answer:?}");
+        let (left, reset) = (number(answer, "ratelimit", ";r="), number(answer, "ratelimit", ";t="));
+        ensure!(left.is_some_and(|left| left < 1_000), "{answer:?}");
+        ensure!(reset.is_some_and(|reset| (1..=60).contains(&reset)), "{answer:?}");
+    }
+    for answer in refused {
+        let problem = answer.json(429)?;
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!((&problem["code"], &problem["status"]), (&"RATE_LIMITED".into(), &429.into()));
+        ensure!(problem["request_id"].is_string() && problem["detail"].is_string() && problem["error"].is_string());
+        let wait = problem["retry_after"].as_u64().context("a time")?;
+        ensure!((1..=60).contains(&wait), "{problem}");
+        assert_eq!(answer.header("retry-after").and_then(|after| after.parse().ok()), Some(wait));
+        assert_eq!(number(answer, "ratelimit", ";t="), Some(wait));
+        assert_eq!(number(answer, "ratelimit", ";r="), Some(0));
+    }
+    let spared = other.get(PATH).await?;
+    assert_eq!((spared.status, spared.header("ratelimit")), (200, Some("\"requests\";r=999;t=60")));
+    // and when the first answer is a minute old, calls get through again
+    tokio::time::sleep(Duration::from_secs(60).saturating_sub(since.elapsed()) + Duration::from_secs(1)).await;
+    assert_eq!(shop.get(PATH).await?.status, 200);
+    Ok(())
+}
+
+/// The times of `of` in microseconds: in the middle, and of the slowest 5 %.
+fn percentiles(mut of: Vec<Duration>) -> (u128, u128) {
+    of.sort_unstable();
+    (of[of.len() / 2].as_micros(), of[of.len() * 95 / 100].as_micros())
+}
+
+pub(super) async fn a_limit_costs_little_besides_its_write(ground: Arc<Ground>) -> Result<()> {
+    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
+    clock.set(EDGE);
+    let limiter = limiter(&ground, &relay.url, Quotas::default(), &clock)?;
+    let (mut allowed, mut denied) = (Vec::new(), Vec::new());
+    for _ in 0..2_000 {
+        let since = Instant::now();
+        let decision = take(&limiter, tenant).await;
+        let took = since.elapsed();
+        match decision.is_allowed {
+            true => allowed.push(took.saturating_sub(*relay.answered_in.lock().expect("nobody panicked"))),
+            false => denied.push(took),
+        }
+    }
+    assert_eq!((allowed.len(), denied.len(), relay.asked()), (1_000, 1_000, 1_000));
+    let (allowed, denied) = (percentiles(allowed.split_off(50)), percentiles(denied));
+    eprintln!("µs of a request besides the table's answer: p50 {}, p95 {}", allowed.0, allowed.1);
+    eprintln!("µs of a denial: p50 {}, p95 {}", denied.0, denied.1);
+    ensure!(allowed.1 < 2_000 && denied.1 < 500, "{allowed:?} {denied:?}");
+    Ok(())
+}
