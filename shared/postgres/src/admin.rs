@@ -1,6 +1,8 @@
 //! What the operator and the scheduled chores do, as the owner of the schema.
 
 use crate::Error;
+use crate::keys::{self, NewKey};
+use intake_domain::audit::KeyEvent;
 use intake_domain::dataset;
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
@@ -21,10 +23,8 @@ pub struct NewTenant {
     pub id: Uuid,
     /// Its name, at most 255 characters.
     pub name: String,
-    /// The SHA-256 of its key.
-    pub key_hash: [u8; 32],
-    /// By which people know the key; at most 12 characters.
-    pub key_prefix: String,
+    /// Its key.
+    pub key: NewKey,
 }
 
 /// A tenant as listed.
@@ -36,32 +36,22 @@ pub struct TenantRow {
     pub name: String,
     /// When it was added.
     pub created_at: String,
-    /// How many keys it can use.
-    pub active_keys: i64,
 }
 
-/// Adds a tenant with its key; a tenant or key that is there stays as it is. Returns whether the tenant is new.
+/// Adds a tenant with its key; a tenant or key that is there stays as it is, a revoked key too. `event` is what the log
+/// says of a new key. Returns whether the tenant is new.
 ///
 /// # Errors
-/// [`Error::KeyTaken`] when another tenant holds the key; any other [`Error`] of the database.
-pub async fn add_tenant(client: &mut Client, tenant: &NewTenant) -> Result<bool, Error> {
-    let failed = || Error::statement("add_tenant");
+/// [`Error::KeyTaken`] when another tenant holds the key, [`Error::TwoLiveKeys`] when it would be the tenant's third; any
+/// other [`Error`] of the database.
+pub async fn add_tenant(client: &mut Client, tenant: &NewTenant, event: KeyEvent) -> Result<bool, Error> {
+    let failed = || Error::statement("admin/add_tenant");
     let transaction = client.transaction().await.map_err(failed())?;
     let added = transaction
         .execute(include_str!("../queries/admin/add_tenant.sql"), &[&tenant.id, &tenant.name])
         .await
         .map_err(failed())?;
-    let key = transaction
-        .query_opt(
-            include_str!("../queries/admin/add_key.sql"),
-            &[&tenant.key_hash.as_slice(), &tenant.id, &tenant.key_prefix],
-        )
-        .await
-        .map_err(failed())?;
-    if key.is_none() {
-        return Err(Error::KeyTaken(tenant.id));
-    }
-    transaction.commit().await.map_err(failed())?;
+    keys::add(transaction, tenant.id, &tenant.key, event).await?;
     Ok(added == 1)
 }
 
@@ -74,10 +64,7 @@ pub async fn list_tenants(client: &mut Client) -> Result<Vec<TenantRow>, Error> 
         .query(include_str!("../queries/admin/list_tenants.sql"), &[])
         .await
         .map_err(Error::statement("list_tenants"))?;
-    Ok(rows
-        .iter()
-        .map(|row| TenantRow { id: row.get(0), name: row.get(1), created_at: row.get(2), active_keys: row.get(3) })
-        .collect())
+    Ok(rows.iter().map(|row| TenantRow { id: row.get(0), name: row.get(1), created_at: row.get(2) }).collect())
 }
 
 /// How many rows a tenant has in each production table.

@@ -1,12 +1,17 @@
 //! `intake tenants`: who may send, and with which key.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use intake_domain::api_key::ApiKey;
+use intake_domain::api_key::{self, ApiKey};
+use intake_domain::audit::KeyEvent;
 use intake_local::Settings;
-use intake_postgres::admin::{self, NewTenant};
-use serde_json::json;
+use intake_postgres::admin::{self, NewTenant, TenantRow};
+use intake_postgres::audit::{self, Entry};
+use intake_postgres::keys::{self, KeyRow, NewKey};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::keys::KeyFile;
@@ -39,8 +44,34 @@ enum Action {
         #[arg(long, value_name = "UUID")]
         tenant_id: Option<Uuid>,
     },
-    /// List the tenants
+    /// Give a tenant a second key, which is shown once and noted in the key file; the older one works until it is revoked
+    RotateKey {
+        /// Whose
+        #[arg(value_name = "TENANT")]
+        tenant_id: Uuid,
+    },
+    /// Revoke a key; within a minute it is refused everywhere
+    RevokeKey {
+        /// Whose
+        #[arg(value_name = "TENANT")]
+        tenant_id: Uuid,
+        /// How it begins, as `tenants list` shows it
+        prefix: String,
+        /// Even if it is the tenant's only live key
+        #[arg(long)]
+        force: bool,
+    },
+    /// List the tenants and their keys
     List,
+    /// List who was refused and what became of keys
+    Audit {
+        /// Only this tenant's [default: all, and callers whom nobody knows]
+        #[arg(value_name = "TENANT")]
+        tenant_id: Option<Uuid>,
+        /// How far back, such as 90m, 24h or 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_time)]
+        since: Duration,
+    },
 }
 
 /// What came of loading a file.
@@ -62,7 +93,12 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
             output.result(&json!({"tenants": tenants, "added": added}))?;
         }
         Action::Add { name, tenant_id } => add(&database_url, name, *tenant_id, output).await?,
+        Action::RotateKey { tenant_id } => rotate(&database_url, *tenant_id, output).await?,
+        Action::RevokeKey { tenant_id, prefix, force } => {
+            revoke(&database_url, *tenant_id, prefix, *force, output).await?;
+        }
         Action::List => list(&database_url, output).await?,
+        Action::Audit { tenant_id, since } => log(&database_url, *tenant_id, *since, output).await?,
     }
     Ok(Verdict::Good)
 }
@@ -73,45 +109,217 @@ pub async fn load(database_url: &str, file: &Path) -> anyhow::Result<Loaded> {
     let mut client = intake_postgres::connect(database_url).await?;
     let mut added = 0;
     for tenant in &tenants {
-        // Of an imported key only its form is known, and only if it is the predecessor's.
-        let key_prefix = tenant.derived_key().map_or("imported".to_owned(), |key| key[..12].to_owned());
-        let tenant = NewTenant { id: tenant.id, name: tenant.name.clone(), key_hash: tenant.key_hash, key_prefix };
-        let new = admin::add_tenant(&mut client, &tenant).await;
+        // of an imported key only its hash is known, unless it is one that the predecessor derived
+        let derived = tenant.derived_key().map(|key| key[..12].to_owned());
+        let prefix = derived.unwrap_or_else(|| api_key::prefix_of_hash(&tenant.key_hash));
+        let key = NewKey { hash: tenant.key_hash, prefix };
+        let tenant = NewTenant { id: tenant.id, name: tenant.name.clone(), key };
+        let new = admin::add_tenant(&mut client, &tenant, KeyEvent::Imported).await;
         added += usize::from(new.with_context(|| format!("cannot add tenant {}", tenant.id))?);
     }
     Ok(Loaded { tenants: tenants.into_iter().map(|tenant| tenant.id).collect(), added })
 }
 
-async fn add(database_url: &str, name: &str, tenant_id: Option<Uuid>, output: &Output) -> anyhow::Result<()> {
-    let id = tenant_id.unwrap_or_else(Uuid::now_v7);
+fn new_key() -> anyhow::Result<ApiKey> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| anyhow!("the system has no random bytes: {error}"))?;
-    let key = ApiKey::generate(random);
-    let tenant = NewTenant { id, name: name.to_owned(), key_hash: key.hash(), key_prefix: key.prefix().to_owned() };
+    Ok(ApiKey::generate(random))
+}
+
+/// Shows a key before it is noted: if the file cannot be written, the key is not lost.
+fn hand_out(tenant: Uuid, key: &ApiKey, file: &mut KeyFile, output: &Output) -> anyhow::Result<()> {
+    output.say(&format!("api key  {} (shown only now)", key.as_str()));
+    file.remember(tenant, key.as_str())?;
+    output.say(&format!("noted in {}", file.path().display()));
+    Ok(())
+}
+
+async fn add(database_url: &str, name: &str, tenant_id: Option<Uuid>, output: &Output) -> anyhow::Result<()> {
+    let id = tenant_id.unwrap_or_else(Uuid::now_v7);
+    let key = new_key()?;
+    let tenant = NewTenant { id, name: name.to_owned(), key: NewKey::from(&key) };
     let mut file = KeyFile::open(&Settings::from_env()?.state_dir)?;
     let mut client = intake_postgres::connect(database_url).await?;
-    let new = admin::add_tenant(&mut client, &tenant).await?;
+    let new = admin::add_tenant(&mut client, &tenant, KeyEvent::Added).await?;
 
-    // Shown before it is noted: if the file cannot be written, the key is not lost.
     output.say(&format!("tenant   {id}{}", if new { "" } else { " (was there, this is another key of it)" }));
-    output.say(&format!("api key  {} (shown only now)", key.as_str()));
-    file.remember(id, key.as_str())?;
-    output.say(&format!("noted in {}", file.path().display()));
+    hand_out(id, &key, &mut file, output)?;
     output.result(&json!({"tenant_id": id, "name": name, "new": new, "api_key": key.as_str()}))
+}
+
+async fn rotate(database_url: &str, tenant: Uuid, output: &Output) -> anyhow::Result<()> {
+    let key = new_key()?;
+    let mut file = KeyFile::open(&Settings::from_env()?.state_dir)?;
+    let mut client = intake_postgres::connect(database_url).await?;
+    let older = keys::rotate(&mut client, tenant, &NewKey::from(&key)).await?;
+
+    hand_out(tenant, &key, &mut file, output)?;
+    for KeyRow { prefix, last_used_at, .. } in &older {
+        let used = last_used_at.as_ref().map_or("never used".to_owned(), |at| format!("last used {at}"));
+        output.say(&format!("{prefix} works as well ({used}); when nobody needs it any more:"));
+        output.say(&format!("  cargo intake tenants revoke-key {tenant} {prefix}"));
+    }
+    let older: Vec<_> = older.iter().map(key_json).collect();
+    output.result(&json!({"tenant_id": tenant, "api_key": key.as_str(), "older_keys": older}))
+}
+
+async fn revoke(database_url: &str, tenant: Uuid, prefix: &str, force: bool, output: &Output) -> anyhow::Result<()> {
+    let mut client = intake_postgres::connect(database_url).await?;
+    let revoked = keys::revoke(&mut client, tenant, prefix, force).await;
+    let (key, left) = revoked.map_err(|error| match error {
+        intake_postgres::Error::LastKey(_) => {
+            anyhow!("{error}; give it another with `tenants rotate-key {tenant}`, or take it away with --force")
+        }
+        error => error.into(),
+    })?;
+    output.say(&format!("{} is revoked, and refused everywhere within a minute", key.prefix));
+    match left.as_slice() {
+        [] => output.say(&format!("tenant {tenant} has no live key")),
+        left => left.iter().for_each(|key| output.say(&format!("{} is live", key.prefix))),
+    }
+    let file = KeyFile::open(&Settings::from_env()?.state_dir)?;
+    if file.get(Some(tenant)).is_some_and(|noted| noted.starts_with(&key.prefix)) {
+        output.say(&format!("it is the one in {}: what reads it from there has no key now", file.path().display()));
+    }
+    let left: Vec<_> = left.iter().map(key_json).collect();
+    output.result(&json!({"tenant_id": tenant, "revoked": key.prefix, "live_keys": left}))
+}
+
+fn key_json(key: &KeyRow) -> Value {
+    let KeyRow { prefix, created_at, last_used_at, revoked_at, .. } = key;
+    json!({"prefix": prefix, "created_at": created_at, "last_used_at": last_used_at, "revoked_at": revoked_at})
 }
 
 async fn list(database_url: &str, output: &Output) -> anyhow::Result<()> {
     let mut client = intake_postgres::connect(database_url).await?;
     let tenants = admin::list_tenants(&mut client).await?;
+    let mut by_tenant = BTreeMap::<Uuid, Vec<KeyRow>>::new();
+    for key in keys::list(&client, None).await? {
+        by_tenant.entry(key.tenant_id).or_default().push(key);
+    }
+    let tenants: Vec<_> = tenants
+        .into_iter()
+        .map(|tenant| {
+            let keys = by_tenant.remove(&tenant.id).unwrap_or_default();
+            (tenant, keys)
+        })
+        .collect();
     if output.json() {
-        let describe = |tenant: &admin::TenantRow| {
-            let admin::TenantRow { id, name, created_at, active_keys } = tenant;
-            json!({"tenant_id": id, "name": name, "created_at": created_at, "active_keys": active_keys})
+        let describe = |(TenantRow { id, name, created_at }, keys): &(TenantRow, Vec<KeyRow>)| {
+            let keys: Vec<_> = keys.iter().map(key_json).collect();
+            json!({"tenant_id": id, "name": name, "created_at": created_at, "keys": keys})
         };
         return output.result(&json!({"tenants": tenants.iter().map(describe).collect::<Vec<_>>()}));
     }
-    let header = ["tenant", "name", "keys", "since"].map(str::to_owned);
-    let rows = tenants.into_iter().map(|t| [t.id.to_string(), t.name, t.active_keys.to_string(), t.created_at]);
+    let header = ["tenant", "name", "since", "key", "added", "last used", "revoked"].map(str::to_owned);
+    let rows = tenants.iter().flat_map(|(tenant, keys)| tenant_lines(tenant, keys));
     table([header].into_iter().chain(rows)).iter().for_each(|line| output.say(line));
     Ok(())
+}
+
+/// A tenant with its first key, and a line for each other key.
+fn tenant_lines(tenant: &TenantRow, keys: &[KeyRow]) -> Vec<[String; 7]> {
+    let or_dash = |text: Option<&String>| text.map_or("-".to_owned(), String::clone);
+    let line = |at: usize| {
+        let key = keys.get(at);
+        let [id, name, since] = match at {
+            0 => [tenant.id.to_string(), tenant.name.clone(), tenant.created_at.clone()],
+            _ => Default::default(),
+        };
+        let prefix = or_dash(key.map(|key| &key.prefix));
+        let added = or_dash(key.map(|key| &key.created_at));
+        let used = or_dash(key.and_then(|key| key.last_used_at.as_ref()));
+        let revoked = or_dash(key.and_then(|key| key.revoked_at.as_ref()));
+        [id, name, since, prefix, added, used, revoked]
+    };
+    (0..keys.len().max(1)).map(line).collect()
+}
+
+async fn log(database_url: &str, tenant: Option<Uuid>, since: Duration, output: &Output) -> anyhow::Result<()> {
+    let client = intake_postgres::connect(database_url).await?;
+    let entries = audit::list(&client, tenant, since).await?;
+    if output.json() {
+        return output.result(&json!({"entries": entries.iter().map(entry_json).collect::<Vec<_>>()}));
+    }
+    let header = ["time", "tenant", "what", "key", "from", "request", "times"].map(str::to_owned);
+    table([header].into_iter().chain(entries.iter().map(entry_line))).iter().for_each(|line| output.say(line));
+    Ok(())
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    let Entry { tenant_id, logged_at, action, code, key_prefix, source_ip, method, path, request_id, occurrences } =
+        entry;
+    json!({
+        "logged_at": logged_at,
+        "tenant_id": tenant_id,
+        "action": action,
+        "code": code,
+        "key_prefix": key_prefix,
+        "source_ip": source_ip,
+        "method": method,
+        "path": path,
+        "request_id": request_id,
+        "occurrences": occurrences,
+    })
+}
+
+fn entry_line(entry: &Entry) -> [String; 7] {
+    let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
+    let request = entry.method.as_ref().zip(entry.path.as_ref()).map(|(method, path)| format!("{method} {path}"));
+    [
+        entry.logged_at.clone(),
+        or_dash(entry.tenant_id.map(|id| id.to_string())),
+        entry.code.as_ref().unwrap_or(&entry.action).clone(),
+        or_dash(entry.key_prefix.clone()),
+        or_dash(entry.source_ip.map(|ip| ip.to_string())),
+        or_dash(request),
+        entry.occurrences.to_string(),
+    ]
+}
+
+/// A span of time as people write it; a day has 24 hours.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let span: jiff::Span = text.parse().map_err(|error| format!("{error}"))?;
+    let time = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| format!("{error}"))?;
+    Duration::try_from(time).map_err(|_| "it must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_as_people_write_it() {
+        let seconds = |text| parse_time(text).map(|time| time.as_secs());
+        assert_eq!(
+            ["90m", "24h", "7d", "1d 12h", "2w", "45 seconds"].map(seconds),
+            [5_400, 86_400, 604_800, 129_600, 1_209_600, 45].map(Ok)
+        );
+        for text in ["", "24", "-1h", "1 month", "soon"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_says_why_before_what() {
+        let mut entry = Entry {
+            tenant_id: None,
+            logged_at: "2026-01-01T00:00:00Z".to_owned(),
+            action: "access_refused".to_owned(),
+            code: Some("UNKNOWN_KEY".to_owned()),
+            key_prefix: None,
+            source_ip: Some([192, 0, 2, 1].into()),
+            method: Some("GET".to_owned()),
+            path: Some("/health".to_owned()),
+            request_id: None,
+            occurrences: 3,
+        };
+        assert_eq!(
+            entry_line(&entry),
+            ["2026-01-01T00:00:00Z", "-", "UNKNOWN_KEY", "-", "192.0.2.1", "GET /health", "3"]
+        );
+        assert_eq!(entry_json(&entry)["source_ip"], "192.0.2.1");
+        (entry.action, entry.code, entry.method) = ("key_added".to_owned(), None, None);
+        assert_eq!(entry_line(&entry)[2..6], ["key_added", "-", "192.0.2.1", "-"]);
+    }
 }

@@ -1,0 +1,1 @@
+select note_key_use($1)
