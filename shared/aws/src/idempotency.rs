@@ -2,145 +2,151 @@
 
 use crate::Error;
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
+use intake_domain::idempotency::{Answer, Claim, Found};
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::time::Duration;
+use uuid::Uuid;
 
-/// How long an answer is replayed, in seconds.
-pub const LIFETIME_SECONDS: u64 = 24 * 3600;
+/// How long a claim holds while its request runs: as long as the gateway waits for an answer. After that the request is
+/// taken for dead, and the next one with its key runs; if both run, PostgreSQL lets one of them have its effect.
+pub const CLAIM_LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long a claim holds while its request runs, in seconds: longer than any gateway waits for an answer. After that the
-/// request is taken for dead, and the next one with its key runs.
-pub const CLAIM_SECONDS: u64 = 60;
+/// How long one attempt of a call may take. The table answers within 10 ms; what takes longer is the first connection of a
+/// new function, whose share of a core makes a TLS handshake a matter of 100 ms.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// How long a call may take with all its attempts: then whoever waits is told to come again.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The table of records.
 #[derive(Clone)]
 pub struct Records {
     client: aws_sdk_dynamodb::Client,
     table: String,
-}
-
-/// An answer to replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, byte for byte.
-    pub body: String,
-}
-
-/// What a claim finds.
-#[derive(Debug)]
-pub enum Claim {
-    /// The key is ours: run, then [`Records::keep`] or [`Records::release`].
-    Ours,
-    /// The same request was answered before.
-    Answered(Answer),
-    /// The same request is running.
-    Running,
-    /// The key was used for another request.
-    OtherRequest,
+    claim_lifetime: Duration,
 }
 
 impl Records {
-    /// The records in that table.
+    /// The records in that table. A claim holds for `claim_lifetime`, in whole seconds; [`CLAIM_LIFETIME`] is what the
+    /// gateway asks for.
     #[must_use]
-    pub fn new(config: &SdkConfig, table: String) -> Self {
-        Self { client: aws_sdk_dynamodb::Client::new(config), table }
+    pub fn new(config: &SdkConfig, table: String, claim_lifetime: Duration) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(PATIENCE);
+        let config = aws_sdk_dynamodb::config::Builder::from(config)
+            .timeout_config(timeouts.build())
+            .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)));
+        Self { client: aws_sdk_dynamodb::Client::from_conf(config.build()), table, claim_lifetime }
     }
 
-    /// Claims `id` for the request of this `fingerprint`, at `now` (seconds since 1970). Expiry is judged by `now`: the
-    /// table removes expired records late.
+    /// Claims a key for a request of `tenant`: where nothing is found run it, then [`keep`](Self::keep) its answer or
+    /// [`release`](Self::release) the claim. Expiry is judged by the claim's time: the table removes expired records late.
     ///
     /// # Errors
-    /// [`Error::Call`]; then it is unknown whether the key is claimed, and the request must not run.
-    pub async fn claim(&self, id: &str, fingerprint: &str, now: u64) -> Result<Claim, Error> {
+    /// [`Error::Call`] and [`Error::Unreadable`]; then it is unknown whether the key is claimed, and the request must not
+    /// run.
+    pub async fn claim(&self, tenant: Uuid, claim: &Claim) -> Result<Found, Error> {
         let number = |seconds: u64| AttributeValue::N(seconds.to_string());
         let claimed = self
             .client
             .put_item()
             .table_name(&self.table)
-            .item("id", AttributeValue::S(id.to_owned()))
-            .item("fingerprint", AttributeValue::S(fingerprint.to_owned()))
-            .item("claimed_until", number(now + CLAIM_SECONDS))
-            .item("expires_at", number(now + LIFETIME_SECONDS))
+            .item("id", id(tenant, claim))
+            .item("fingerprint", AttributeValue::B(claim.fingerprint.to_vec().into()))
+            .item("claimed_by", claimed_by(claim))
+            .item("claimed_until", number(claim.at + self.claim_lifetime.as_secs()))
+            .item("expires_at", number(claim.expires_at()))
             .condition_expression(
-                "attribute_not_exists(id) or expires_at <= :now \
-                 or (attribute_not_exists(answer_status) and claimed_until <= :now)",
+                "attribute_not_exists(id) or expires_at <= :now or (attribute_not_exists(answer) and claimed_until <= :now)",
             )
-            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":now", number(claim.at))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         let error = match claimed {
-            Ok(_) => return Ok(Claim::Ours),
+            Ok(_) => return Ok(Found::Nothing),
             Err(error) => error,
         };
-        if let Some(refused) = error.as_service_error().filter(|error| error.is_conditional_check_failed_exception())
-            && let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(refused) =
-                refused
-        {
-            return Ok(refused.item().map_or(Claim::Running, |record| read(record, fingerprint)));
+        if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
+            return refused.item().map_or(Ok(Found::Running), |record| read(record, claim));
         }
         Err(Error::call("PutItem")(error))
     }
 
-    /// Keeps the answer of a claimed request. It is compressed: an answer full of presigned URLs is far over the 400 KB
-    /// that an item may have, and repeats itself.
+    /// Keeps the answer of a claimed request; does nothing when its claim ran out and another request has the key.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn keep(&self, id: &str, answer: &Answer) -> Result<(), Error> {
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        let packed = packed
-            .write_all(answer.body.as_bytes())
-            .and_then(|()| packed.finish())
-            .map_err(|_| Error::Unreadable("an answer"))?;
-        self.client
+    pub async fn keep(&self, tenant: Uuid, claim: &Claim, answer: &Answer) -> Result<(), Error> {
+        let kept = self
+            .client
             .update_item()
             .table_name(&self.table)
-            .key("id", AttributeValue::S(id.to_owned()))
-            .update_expression("set answer_status = :status, answer_body = :body")
-            .expression_attribute_values(":status", AttributeValue::N(answer.status.to_string()))
-            .expression_attribute_values(":body", AttributeValue::B(packed.into()))
+            .key("id", id(tenant, claim))
+            .update_expression("set answer = :answer")
+            .condition_expression("claimed_by = :us")
+            .expression_attribute_values(":answer", AttributeValue::B(answer.pack().into()))
+            .expression_attribute_values(":us", claimed_by(claim))
             .send()
-            .await
-            .map_err(Error::call("UpdateItem"))?;
-        Ok(())
+            .await;
+        match kept {
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            kept => kept.map(drop).map_err(Error::call("UpdateItem")),
+        }
     }
 
-    /// Gives a claim back: the request failed in a way that the next try may not.
+    /// Gives a claim back: its request had no effect, and the next one with its key may. Does nothing when the claim ran
+    /// out and another request has the key.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn release(&self, id: &str) -> Result<(), Error> {
-        self.client
+    pub async fn release(&self, tenant: Uuid, claim: &Claim) -> Result<(), Error> {
+        let released = self
+            .client
             .delete_item()
             .table_name(&self.table)
-            .key("id", AttributeValue::S(id.to_owned()))
+            .key("id", id(tenant, claim))
+            .condition_expression("claimed_by = :us")
+            .expression_attribute_values(":us", claimed_by(claim))
             .send()
-            .await
-            .map_err(Error::call("DeleteItem"))?;
-        Ok(())
+            .await;
+        match released {
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            released => released.map(drop).map_err(Error::call("DeleteItem")),
+        }
     }
 }
 
-fn read(record: &HashMap<String, AttributeValue>, fingerprint: &str) -> Claim {
-    let text = |name: &str| record.get(name).and_then(|value| value.as_s().ok());
-    if text("fingerprint").is_none_or(|known| known != fingerprint) {
-        return Claim::OtherRequest;
+/// The key of a record.
+fn id(tenant: Uuid, claim: &Claim) -> AttributeValue {
+    AttributeValue::S(format!("{tenant} {}", hex::encode(claim.name)))
+}
+
+fn claimed_by(claim: &Claim) -> AttributeValue {
+    AttributeValue::S(claim.id.to_string())
+}
+
+/// What a record says to whoever claims its key.
+fn read(record: &HashMap<String, AttributeValue>, claim: &Claim) -> Result<Found, Error> {
+    let bytes = |name: &str| record.get(name)?.as_b().ok();
+    if bytes("fingerprint").is_none_or(|known| known.as_ref() != claim.fingerprint) {
+        return Ok(Found::OtherRequest);
     }
-    let status = record.get("answer_status").and_then(|value| value.as_n().ok()?.parse().ok());
-    let body = record.get("answer_body").and_then(|value| {
-        let mut body = String::new();
-        GzDecoder::new(value.as_b().ok()?.as_ref()).read_to_string(&mut body).ok()?;
-        Some(body)
-    });
-    match (status, body) {
-        (Some(status), Some(body)) => Claim::Answered(Answer { status, body }),
-        _ => Claim::Running,
+    match bytes("answer") {
+        Some(packed) => Answer::unpack(packed.as_ref()).map(Found::Answer).ok_or(Error::Unreadable("an answer")),
+        // an attempt whose answer was lost had claimed it
+        None if record.get("claimed_by") == Some(&claimed_by(claim)) => Ok(Found::Nothing),
+        None => Ok(Found::Running),
     }
 }

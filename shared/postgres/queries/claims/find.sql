@@ -1,0 +1,1 @@
+select fingerprint, answer from idempotency_claims where tenant_id = $1 and name = $2
