@@ -6,8 +6,9 @@ use intake_aws::Queue;
 use intake_aws::messages::DeliverWebhook;
 use intake_domain::webhook::{Message, Secret, pause_after};
 use intake_lambda::batch::{Retry, describe};
-use intake_lambda::fail_point;
+use intake_lambda::telemetry::milliseconds;
 use intake_lambda::time::epoch_seconds;
+use intake_lambda::{fail_point, trace};
 use intake_postgres::webhooks::{self, Attempt, Delivery, Loaded, Next};
 use intake_postgres::{Database, Scope};
 use std::time::{Duration, SystemTime};
@@ -32,8 +33,9 @@ impl Worker {
         }
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %message.tenant_id, webhook_id = %message.webhook_id))]
     async fn deliver(&self, message: DeliverWebhook) -> Result<(), Retry> {
+        trace::about("tenant_id", message.tenant_id);
+        trace::about("webhook_id", message.webhook_id);
         let random = random()?;
         let read_secret = async |scope: &mut Scope<'_>| webhooks::signing_secret(scope, random).await;
         let Some(secret) = self.database.run("signing_secret", message.tenant_id, read_secret).await? else {
@@ -53,6 +55,8 @@ impl Worker {
                 (note(attempt, "not called: the session was resumed and is to end again"), Next::Failed)
             }
             Loaded::Due(delivery) => {
+                trace::about("session_id", delivery.session_id);
+                trace::adopt(delivery.trace);
                 fail_point!("deliver-webhook.loaded", message.tenant_id);
                 let made = self.call(&message, &delivery, &secret).await?;
                 fail_point!("deliver-webhook.called", message.tenant_id);
@@ -98,6 +102,12 @@ impl Worker {
             Some(GONE) => Next::Failed,
             _ => again(delivery.attempt)?,
         };
+        let count = match next {
+            Next::Delivered => metrics::counter!("WebhookDeliveries"),
+            Next::Failed | Next::Again(_) => metrics::counter!("WebhookFailures"),
+        };
+        count.increment(1);
+        metrics::histogram!("WebhookCallTime").record(milliseconds(elapsed));
         let elapsed_ms = i32::try_from(elapsed.as_millis()).unwrap_or(i32::MAX);
         tracing::info!(attempt = delivery.attempt, status, error, elapsed_ms, ?next, "called");
         Ok((Attempt { attempt: delivery.attempt, elapsed_ms, status, error }, next))

@@ -9,11 +9,14 @@ use intake_domain::failure::Failure;
 use intake_domain::format::Layout;
 use intake_domain::state::FileState;
 use intake_lambda::batch::{Delivery, Retry};
-use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
+use intake_lambda::telemetry::milliseconds;
 use intake_lambda::turn::Turns;
+use intake_lambda::{fail_point, trace};
 use intake_postgres::ledger::{self, Chunk, ChunkCounts, File, PlannedChunk};
 use intake_postgres::{Database, Scope};
+use std::time::Instant;
+use tracing::Span;
 
 /// How much is read at once past a chunk's end to find the end of its last line.
 const READ_ON_BYTES: u64 = 64 << 10;
@@ -46,22 +49,24 @@ impl Loader {
         }
     }
 
-    #[tracing::instrument(skip_all, fields(
-        tenant_id = %message.tenant_id, file_id = %message.file_id, chunk_index = message.chunk_index,
-    ))]
     async fn load(&self, message: LoadChunk, delivery: Delivery) -> Result<(), Retry> {
         let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        trace::about("tenant_id", tenant_id);
+        trace::about("file_id", file_id);
+        Span::current().record("chunk_index", chunk_index);
         let look_up = async |scope: &mut Scope<'_>| ledger::chunk(scope, file_id, chunk_index).await;
         let Some(chunk) = self.database.run("chunk", tenant_id, look_up).await? else {
             tracing::error!("message names a chunk that is not in the ledger, dropped");
             return Ok(());
         };
         let Chunk { file, plan, is_planned } = chunk;
+        trace::follow(&file);
         if file.is_cancelled && !file.state.is_terminal() {
             return Ok(self.turns.end_cancelled(&self.database, &file).await?);
         }
         let is_due = is_planned && file.state == FileState::Loading;
         if is_due {
+            let began = Instant::now();
             fail_point!("load-chunk.before-read", tenant_id);
             let (bytes, base) = match self.read(&file, chunk_index, &plan).await {
                 Err(AwsError::ObjectReplaced) => {
@@ -71,7 +76,11 @@ impl Loader {
                 other => other?,
             };
             let staged = self.stage(message, &file, &bytes, base).await?;
-            tracing::info!(accepted = staged.accepted, rejected = staged.rejected, "chunk staged");
+            let (dataset, ChunkCounts { accepted, rejected, .. }) = (file.dataset.name, staged);
+            tracing::info!(accepted, rejected, "chunk staged");
+            metrics::counter!("AcceptedRows", "Dataset" => dataset).increment(accepted.into());
+            metrics::counter!("RejectedRows", "Dataset" => dataset).increment(rejected.into());
+            metrics::histogram!("ChunkLoadTime", "Dataset" => dataset).record(milliseconds(began.elapsed()));
         }
         // a transaction of its own: of two last chunks staged at the same time, neither would see the other
         let finish = async |scope: &mut Scope<'_>| {

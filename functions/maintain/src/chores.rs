@@ -9,7 +9,7 @@ use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
 use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
-use intake_postgres::{Database, Scope, admin, webhooks};
+use intake_postgres::{Database, Scope, admin, claims, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -46,6 +46,10 @@ impl Chores {
             tracing::error!(error = describe(&error), "partitions not made, left to the next run");
             0
         });
+        let forgotten = claims::remove_expired(&owner).await.unwrap_or_else(|error| {
+            tracing::error!(error = describe(&error), "expired claims not removed, left to the next run");
+            0
+        });
         let (mut expired, mut resent, mut failed) = (0, 0, 0);
         for tenant in admin::list_tenants(&mut owner).await? {
             match self.tend(tenant.id).await {
@@ -59,8 +63,10 @@ impl Chores {
                 }
             }
         }
-        tracing::info!(partitions, expired, resent, failed, "chores done");
-        Ok(json!({ "partitions": partitions, "expired": expired, "resent": resent, "failed": failed }))
+        tracing::info!(partitions, forgotten, expired, resent, failed, "chores done");
+        Ok(
+            json!({ "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed }),
+        )
     }
 
     /// One tenant's: how many files have expired, and how much was sent again.

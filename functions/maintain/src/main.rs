@@ -32,5 +32,8 @@ async fn main() -> Result<(), Error> {
         chunks: Lanes::new(&aws, chunks),
         turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
     };
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| chores.run().await)).await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        telemetry::invocation(&event.context, chores.run()).await
+    }))
+    .await
 }

@@ -11,10 +11,13 @@ async fn main() -> Result<(), Error> {
     let mut environment = Environment::default();
     let database_url = environment.text("DATABASE_URL");
     environment.finish()?;
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| {
-        let applied = intake_postgres::migrate(&database_url).await?;
-        tracing::info!(applied = applied.len(), "migrations applied");
-        Ok::<_, Error>(json!({ "applied": applied }))
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let migrate = async {
+            let applied = intake_postgres::migrate(&database_url).await?;
+            tracing::info!(applied = applied.len(), "migrations applied");
+            Ok::<_, Error>(json!({ "applied": applied }))
+        };
+        telemetry::invocation(&event.context, migrate).await
     }))
     .await
 }

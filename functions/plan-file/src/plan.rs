@@ -10,9 +10,9 @@ use intake_domain::format::{Compression, MAGIC_BYTES};
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
 use intake_lambda::batch::{Delivery, Retry};
-use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
+use intake_lambda::{fail_point, trace};
 use intake_postgres::ledger::{self, File, PlannedChunk};
 use intake_postgres::{Database, Scope};
 
@@ -64,8 +64,10 @@ impl Planner {
         Ok(())
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %key.tenant_id, session_id = %key.session_id, file_id = %key.file_id))]
     async fn arrive(&self, key: FileKey, delivery: Delivery) -> Result<(), Retry> {
+        trace::about("tenant_id", key.tenant_id);
+        trace::about("session_id", key.session_id);
+        trace::about("file_id", key.file_id);
         let Some(head) = self.objects.head(&key.to_string()).await? else {
             tracing::warn!("object is gone, ignored");
             return Ok(());
@@ -81,6 +83,7 @@ impl Planner {
             tracing::warn!("object belongs to no file in the ledger, ignored");
             return Ok(());
         };
+        trace::follow(&file);
         match file.state {
             _ if file.is_cancelled && !file.state.is_terminal() => {
                 Ok(self.turns.end_cancelled(&self.database, &file).await?)
@@ -156,6 +159,7 @@ impl Planner {
         fail_point!("plan-file.after-send", tenant_id);
         self.turns.wake(&self.database, file).await?;
         fail_point!("plan-file.after-wake", tenant_id);
+        tracing::info!(chunks_sent = messages.len(), "loading begins");
         Ok(())
     }
 

@@ -11,9 +11,10 @@ use intake_domain::format::Compression;
 use intake_domain::state::FileState;
 use intake_domain::tolerance::Tolerance;
 use intake_lambda::batch::{Delivery, Retry, describe};
-use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
+use intake_lambda::telemetry::milliseconds;
 use intake_lambda::turn::Turns;
+use intake_lambda::{fail_point, telemetry, trace};
 use intake_postgres::ledger::{self, File, SliceCounts};
 use intake_postgres::promotion::Promoter;
 use intake_postgres::staged::{self, StagedRow};
@@ -103,12 +104,14 @@ impl Worker {
         }
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %message.tenant_id, file_id = %message.file_id))]
     async fn promote(&self, message: PromoteFile, delivery: Delivery) -> Result<(), Retry> {
+        trace::about("tenant_id", message.tenant_id);
+        trace::about("file_id", message.file_id);
         let Some(file) = self.look_up(message).await? else {
             tracing::error!("message names a file that is not in the ledger, dropped");
             return Ok(());
         };
+        trace::follow(&file);
         if file.is_cancelled && !file.state.is_terminal() {
             return Ok(self.turns.end_cancelled(&self.database, &file).await?);
         }
@@ -129,6 +132,7 @@ impl Worker {
         };
         match progress.or_else(SliceError::verdict)? {
             Progress::Done => {
+                measure_file(&file);
                 fail_point!("promote-file.after-end", message.tenant_id);
                 self.empty_staging_of_all(&file).await?;
             }
@@ -225,6 +229,7 @@ impl Worker {
         rows: Option<&[StagedRow]>,
     ) -> Result<bool, SliceError> {
         let (tenant, file_id) = (slices.file.key.tenant_id, slices.file.key.file_id);
+        let began = Instant::now();
         let mut scope = self.database.begin(tenant).await?;
         if !ledger::hold_file(&scope, file_id).await? {
             scope.rollback().await?;
@@ -243,8 +248,7 @@ impl Worker {
         fail_point!("promote-file.before-commit", tenant);
         scope.commit().await?;
         fail_point!("promote-file.after-commit", tenant);
-        let SliceCounts { inserted, updated, unchanged, rejected, dangling } = counts;
-        tracing::info!(chunk_index = index, inserted, updated, unchanged, rejected, dangling, "slice promoted");
+        measure_slice(slices.file, index, counts, began.elapsed());
         Ok(true)
     }
 
@@ -276,7 +280,9 @@ impl Worker {
         let mut promoter = Promoter::new(file.dataset, file.policy.reject_missing_references);
         let mut scope = self.database.begin(tenant).await?;
         let chunks = ledger::staged_chunks(&scope, file_id).await?;
+        let mut promoted = Vec::with_capacity(chunks.len());
         for index in chunks {
+            let began = Instant::now();
             // the file itself is held at the end alone: somebody may ask for its end meanwhile
             let is_wanted = ledger::file(&scope, file_id).await?.is_some_and(|file| !file.is_cancelled);
             let plan = ledger::lock_staged_chunk(&scope, file_id, index).await?;
@@ -291,6 +297,7 @@ impl Worker {
             let (counts, rejects) = account(&source, &rows, &applied).await?;
             ledger::insert_rejects(&scope, file_id, index, &rejects).await?;
             ledger::promote_chunk(&scope, file_id, index, counts).await?;
+            promoted.push((index, counts, began.elapsed()));
         }
         let (accepted, rejected) = ledger::rejected_so_far(&scope, file_id).await?;
         if !file.policy.tolerance.allows(rejected, accepted) {
@@ -304,6 +311,9 @@ impl Worker {
         fail_point!("promote-file.before-whole", tenant);
         scope.commit().await?;
         fail_point!("promote-file.after-whole", tenant);
+        for (index, counts, time) in promoted {
+            measure_slice(file, index, counts, time);
+        }
         Ok(Some(Progress::Done))
     }
 
@@ -376,6 +386,28 @@ pub(crate) type Fetch = JoinHandle<Result<Option<Bytes>, AwsError>>;
 pub(crate) async fn rows(file: &File, fetched: Fetch) -> Result<Option<Vec<StagedRow>>, SliceError> {
     let object = fetched.await.map_err(|_| Error::Corrupt("a read that was given up"))??;
     Ok(object.map(|object| staged::read(object, file.key.tenant_id)).transpose()?)
+}
+
+/// Tells of a slice that is in.
+fn measure_slice(file: &File, chunk_index: i32, counts: SliceCounts, time: Duration) {
+    let SliceCounts { inserted, updated, unchanged, rejected, dangling } = counts;
+    tracing::info!(chunk_index, inserted, updated, unchanged, rejected, dangling, "slice promoted");
+    let count = |rows: i32| u64::try_from(rows).unwrap_or_default();
+    let dataset = file.dataset.name;
+    metrics::counter!("PromotedRows", "Dataset" => dataset).increment(count(inserted + updated + unchanged));
+    metrics::counter!("RejectedRows", "Dataset" => dataset).increment(count(rejected));
+    metrics::histogram!("ChunkPromotionTime", "Dataset" => dataset).record(milliseconds(time));
+    // one invocation may promote any number of them
+    telemetry::flush();
+}
+
+/// Tells how long a file took from its arrival to its end.
+fn measure_file(file: &File) {
+    let took = file.uploaded_at.and_then(|at| SystemTime::now().duration_since(at).ok()).filter(|_| !file.dry_run);
+    if let Some(took) = took {
+        tracing::info!(elapsed_ms = took.as_millis(), "file promoted");
+        metrics::histogram!("FileTime", "Dataset" => file.dataset.name).record(milliseconds(took));
+    }
 }
 
 fn read_message(body: &str) -> Option<PromoteFile> {

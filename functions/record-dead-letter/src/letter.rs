@@ -16,6 +16,16 @@ pub(crate) enum Letter {
 }
 
 impl Letter {
+    /// The kind of work.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Upload(_) => "Upload",
+            Self::Chunk(_) => "Chunk",
+            Self::Promotion(_) => "Promotion",
+            Self::Webhook(_) => "Webhook",
+        }
+    }
+
     /// Tells by its fields what a message is; `None` when it is of no kind that is known.
     pub(crate) fn read(body: &str) -> Option<Self> {
         fn read<T: for<'de> serde::Deserialize<'de>>(body: &str) -> Option<T> {

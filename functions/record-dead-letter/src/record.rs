@@ -6,12 +6,13 @@ use intake_domain::failure::Failure;
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
 use intake_lambda::batch::Retry;
-use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
+use intake_lambda::{fail_point, trace};
 use intake_postgres::ledger::{self, File};
 use intake_postgres::webhooks::{self, Attempt, Loaded, Next};
 use intake_postgres::{Database, Error, Scope};
+use tracing::Span;
 
 /// What is known of every one of them.
 const REASON: &str = "ended five times without an answer: out of memory, out of time, or a crash";
@@ -26,21 +27,25 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Handles one dead letter. One of an unknown kind is an error, and so stays in its queue.
     pub(crate) async fn handle(&self, body: &str) -> Result<(), Retry> {
-        match Letter::read(body).ok_or("the dead letter is of no known kind")? {
+        let letter = Letter::read(body).ok_or("the dead letter is of no known kind")?;
+        let kind = letter.kind();
+        match letter {
             Letter::Upload(notification) => {
                 for key in notification.keys().filter_map(FileKey::parse_encoded) {
                     self.upload(key).await?;
                 }
-                Ok(())
             }
-            Letter::Chunk(message) => self.chunk(message).await,
-            Letter::Promotion(message) => self.promotion(message).await,
-            Letter::Webhook(message) => self.webhook(message).await,
+            Letter::Chunk(message) => self.chunk(message).await?,
+            Letter::Promotion(message) => self.promotion(message).await?,
+            Letter::Webhook(message) => self.webhook(message).await?,
         }
+        metrics::counter!("DeadLetters", "Kind" => kind).increment(1);
+        Ok(())
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %key.tenant_id, file_id = %key.file_id))]
     async fn upload(&self, key: FileKey) -> Result<(), Retry> {
+        trace::about("tenant_id", key.tenant_id);
+        trace::about("file_id", key.file_id);
         tracing::error!("dead letter: a file was not planned");
         let detail = format!("planning the file {REASON}");
         let record = async |scope: &mut Scope<'_>| {
@@ -58,12 +63,12 @@ impl Recorder {
         self.go_on(file).await
     }
 
-    #[tracing::instrument(skip_all, fields(
-        tenant_id = %message.tenant_id, file_id = %message.file_id, chunk_index = message.chunk_index,
-    ))]
     async fn chunk(&self, message: LoadChunk) -> Result<(), Retry> {
-        tracing::error!("dead letter: a chunk was not loaded");
         let LoadChunk { tenant_id, file_id, chunk_index } = message;
+        trace::about("tenant_id", tenant_id);
+        trace::about("file_id", file_id);
+        Span::current().record("chunk_index", chunk_index);
+        tracing::error!("dead letter: a chunk was not loaded");
         let detail = format!("loading chunk {chunk_index} {REASON}");
         let record = async |scope: &mut Scope<'_>| {
             ledger::fail_chunk(scope, file_id, chunk_index, Failure::DeadLetter, &detail).await
@@ -88,8 +93,9 @@ impl Recorder {
         self.go_on(file).await
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %message.tenant_id, file_id = %message.file_id))]
     async fn promotion(&self, message: PromoteFile) -> Result<(), Retry> {
+        trace::about("tenant_id", message.tenant_id);
+        trace::about("file_id", message.file_id);
         tracing::error!("dead letter: a file was not promoted");
         let detail = format!("promoting the file {REASON}; what was promoted stays");
         let record = async |scope: &mut Scope<'_>| {
@@ -103,8 +109,9 @@ impl Recorder {
         self.go_on(file).await
     }
 
-    #[tracing::instrument(skip_all, fields(tenant_id = %message.tenant_id, webhook_id = %message.webhook_id))]
     async fn webhook(&self, message: DeliverWebhook) -> Result<(), Retry> {
+        trace::about("tenant_id", message.tenant_id);
+        trace::about("webhook_id", message.webhook_id);
         tracing::error!("dead letter: a webhook was not delivered");
         let record = async |scope: &mut Scope<'_>| {
             if let Loaded::Due(delivery) = webhooks::load(scope, message.webhook_id).await? {
@@ -123,6 +130,7 @@ impl Recorder {
             tracing::warn!("dead letter names what is not in the ledger");
             return Ok(());
         };
+        trace::follow(&file);
         fail_point!("record-dead-letter.recorded", file.key.tenant_id);
         if file.is_cancelled {
             self.turns.end_cancelled(&self.database, &file).await?;

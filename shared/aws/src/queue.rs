@@ -1,9 +1,14 @@
 //! A queue to send to. Receiving and deleting is the event source mapping's.
+//!
+//! A message carries the trace of the work that sends it, as AWS X-Ray has it.
 
-use crate::Error;
+use crate::{Error, trace};
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{
+    MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
+};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// SQS takes so many messages in one call.
@@ -36,6 +41,7 @@ impl Queue {
     /// [`Error::Call`] when any of them is not certain to be in the queue; some may be, so whoever calls must stand their
     /// being sent twice.
     pub async fn send_all(&self, messages: &[impl Serialize]) -> Result<(), Error> {
+        let attributes = attributes()?;
         for batch in messages.chunks(BATCH) {
             let mut entries = Vec::with_capacity(batch.len());
             for (at, message) in batch.iter().enumerate() {
@@ -44,6 +50,7 @@ impl Queue {
                     SendMessageBatchRequestEntry::builder()
                         .id(at.to_string())
                         .message_body(body)
+                        .set_message_system_attributes(attributes.clone())
                         .build()
                         .map_err(|_| Error::Unreadable("a message"))?,
                 );
@@ -64,7 +71,7 @@ impl Queue {
         // rounded up, so that it does not come just before its time
         let seconds = delay.min(MAX_DELAY).as_secs_f64().ceil() as i32;
         let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(seconds);
-        send.send().await.map_err(Error::call("SendMessage"))?;
+        send.set_message_system_attributes(attributes()?).send().await.map_err(Error::call("SendMessage"))?;
         Ok(())
     }
 
@@ -86,4 +93,12 @@ impl Queue {
         let source = format!("{} messages were refused", entries.len()).into();
         Err(Error::Call { operation: "SendMessageBatch", code: None, source })
     }
+}
+
+/// What a message says besides its body.
+fn attributes() -> Result<Option<HashMap<SystemAttribute, MessageSystemAttributeValue>>, Error> {
+    let Some(trace) = trace::current() else { return Ok(None) };
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace.header()).build();
+    let value = value.map_err(|_| Error::Unreadable("a trace"))?;
+    Ok(Some(HashMap::from([(SystemAttribute::AwsTraceHeader, value)])))
 }

@@ -1,11 +1,13 @@
 //! Batches of SQS messages: each is handled by itself, and only those that deserve another delivery are given back.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 
+use crate::{telemetry, trace};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{LambdaEvent, service_fn};
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 /// How often a message is delivered before it goes to the dead letters; the template's `maxReceiveCount`.
 pub const MAX_RECEIVES: u32 = 5;
@@ -45,19 +47,41 @@ where
         for message in event.payload.records {
             let message_id = message.message_id.clone().unwrap_or_default();
             let receives = receives(&message);
-            let span = tracing::info_span!("message", request_id = event.context.request_id, message_id, receives);
+            let request_id = &event.context.request_id;
+            let trace = trace::of_message(&message).or_else(|| trace::of_invocation(&event.context));
+            telemetry::begin(request_id, trace);
+            let span = tracing::info_span!(
+                "message",
+                request_id,
+                message_id,
+                receives,
+                trace_id = trace.map(display),
+                tenant_id = Empty,
+                session_id = Empty,
+                file_id = Empty,
+                chunk_index = Empty,
+                webhook_id = Empty,
+            );
+            if receives > 1 {
+                metrics::counter!("Retries").increment(1);
+            }
             let body = message.body.unwrap_or_default();
             let done = async {
                 let Err(error) = persist(&handle, &body, receives, deadline).await else {
                     return Ok(());
                 };
                 tracing::error!(error = describe(&*error), "message failed");
-                if receives < MAX_RECEIVES { Err(error) } else { give_up(&body).await }
+                if receives < MAX_RECEIVES {
+                    return Err(error);
+                }
+                metrics::counter!("GivenUpMessages").increment(1);
+                give_up(&body).await
             };
             if done.instrument(span).await.is_err() {
                 response.add_failure(message_id);
             }
         }
+        telemetry::flush();
         Ok::<_, lambda_runtime::Error>(response)
     }))
     .await
@@ -83,6 +107,7 @@ where
         };
         tracing::warn!(error = describe(&*error), pause_ms = pause.as_millis(), "message failed, tried again");
         tokio::time::sleep(pause).await;
+        metrics::counter!("Retries").increment(1);
         is_retry = true;
     }
 }

@@ -1,7 +1,7 @@
 select
     files.file_id, files.name, files.dataset, files.layout, files.compression, files.state, files.size_bytes,
-    files.error_code, files.error_detail, files.multipart_upload_id, files.max_rejects, files.max_rejects_basis_points,
-    files.reject_missing_references, files.created_at, files.uploaded_at, files.planned_at, files.staged_at,
+    files.sha256, files.error_code, files.error_detail, files.multipart_upload_id, files.max_rejects,
+    files.max_rejects_basis_points, files.reject_missing_references, files.created_at, files.uploaded_at, files.planned_at, files.staged_at,
     files.finished_at, now() as seen_at, counts.*
 from files
 cross join lateral (

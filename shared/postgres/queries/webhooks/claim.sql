@@ -1,7 +1,7 @@
 -- Held until the transaction ends, so that of two workers with the same message one calls. It was superseded when its
 -- session has been resumed: the session ends again, and says so again.
 select
-    session_id, upload_token, url, attempts, ended_at,
+    session_id, upload_token, trace_id, url, attempts, ended_at,
     greatest(extract(epoch from next_attempt_at - now()), 0)::float8 as due_in,
     (
         select bool_and(finished_at is not null) and max(finished_at) = ended_at from files
