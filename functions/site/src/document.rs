@@ -1,0 +1,18 @@
+//! What stands above the functions' parts of the OpenAPI document.
+
+use intake_lambda::edge;
+use serde_json::Value;
+
+/// In the order in which readers meet them.
+const TAGS: [(&str, &str); 4] = [
+    ("Uploads", "Sessions: declare files, upload them straight to storage, see what became of every row."),
+    ("Small files", "A file of up to 4 MiB in the request itself."),
+    ("Health", "Whether the API runs."),
+    ("Documentation", "These pages."),
+];
+
+/// The whole document, made of the parts of all functions.
+#[must_use]
+pub fn document(parts: impl IntoIterator<Item = Value>) -> Value {
+    edge::document("Intake", include_str!("description.md"), &TAGS, parts)
+}
