@@ -1,16 +1,16 @@
 //! Every promise of the system, on the real stack: PostgreSQL, the emulator and the real function binaries.
 //!
-//! The stack starts once, when the first test asks for it, and stops after the last. Tests run beside each other, each
-//! with tenants of its own. README.md says how to run one and how to add one.
+//! The stack starts once, when the first test asks for it, and stops after the last; then its logs are looked through. Tests
+//! run beside each other, each with tenants of its own. README.md says how to run one and how to add one.
 
 mod promises;
 mod support;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
-use support::{Ground, Lease};
+use support::{Ground, Lease, Logs};
 
 /// How many tests run at a time unless told: more only wait for the same two or more cores.
 const THREADS: usize = 4;
@@ -24,11 +24,27 @@ fn main() -> ExitCode {
     promises::list(&mut trials);
     runtime.spawn(stop_when_interrupted(Arc::clone(&lease)));
     let conclusion = libtest_mimic::run(&arguments, trials.list);
+    let logs = runtime.block_on(lease.logs()).transpose();
     let stopped = runtime.block_on(lease.end());
     if let Err(error) = &stopped {
         eprintln!("the stack did not stop well: {error:#}");
     }
-    if stopped.is_err() && !conclusion.has_failed() { ExitCode::FAILURE } else { conclusion.exit_code() }
+    let scanned = if arguments.list || logs.is_some() { scan(&arguments, logs) } else { conclusion.clone() };
+    if stopped.is_err() || conclusion.has_failed() || scanned.has_failed() {
+        ExitCode::from(101)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The last test of every run, whichever tests it had: what has been logged, now that nobody logs any more.
+fn scan(arguments: &Arguments, logs: Option<anyhow::Result<Logs>>) -> Conclusion {
+    let trial = Trial::test("logs::whatever_was_logged_opens_nothing_and_names_nobody", || match logs {
+        Some(logs) => logs.and_then(|logs| logs.hold_no_secret()).map_err(|error| Failed::from(format!("{error:#}"))),
+        None => Ok(()),
+    });
+    let all = Arguments { filter: None, skip: Vec::new(), exact: false, logfile: None, ..arguments.clone() };
+    libtest_mimic::run(&all, vec![trial])
 }
 
 /// Leaves nothing behind when the run is interrupted.

@@ -46,7 +46,8 @@ pub(super) async fn encoded_characters_stay_what_they_are(ground: Arc<Ground>) -
         problem(&shop.get(&path(token)).await?, 404, "NOT_FOUND")?;
     }
     let rejects = format!("{SESSIONS}/{}/rejects", session.token);
-    problem(&shop.get(&format!("{rejects}?cursor=%C3%A9%26limit%3D1")).await?, 400, "INVALID_CURSOR")?;
+    let refused = problem(&shop.get(&format!("{rejects}?cursor=%C3%A9%26limit%3D1")).await?, 400, "INVALID_QUERY")?;
+    assert_eq!(refused["errors"][0]["code"], "INVALID_CURSOR");
     Ok(())
 }
 

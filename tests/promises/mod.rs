@@ -8,13 +8,18 @@ mod deliveries;
 mod dry_run;
 mod duplicates;
 mod edge;
+mod edge_bench;
 mod events;
 mod expiry;
 mod fail_points;
 mod files;
 mod formats;
+mod idempotency;
 mod isolation;
+mod keys;
+mod limits;
 mod policies;
+mod problems;
 mod rejects;
 mod resent;
 mod resume;
@@ -23,6 +28,7 @@ mod sessions;
 mod small_files;
 mod status;
 mod storm;
+mod telemetry;
 mod turns;
 mod uploads;
 mod webhooks;
@@ -39,6 +45,7 @@ macro_rules! promises {
 /// Adds all tests to the list. The long ones stand first, so that none of them is waited for at the end.
 pub(crate) fn list(trials: &mut Trials) {
     promises! { trials.add:
+        keys { a_revoked_key_is_refused_after_a_minute_and_a_flood_is_a_line }
         files {
             a_row_may_lie_across_a_chunk_edge_at_every_offset,
             a_line_over_a_mebibyte_is_refused_alone,
@@ -55,6 +62,12 @@ pub(crate) fn list(trials: &mut Trials) {
             nothing_of_a_file_with_too_many_rejects_is_promoted,
             a_files_policy_goes_before_its_sessions,
             missing_references_are_counted_or_refused,
+        }
+        problems {
+            a_panic_is_a_problem_that_is_logged,
+            a_wrong_field_is_pointed_at,
+            every_refusal_is_a_problem,
+            a_head_is_a_get_without_its_body,
         }
         rejects {
             every_refused_line_is_told_with_its_place,
@@ -89,12 +102,39 @@ pub(crate) fn list(trials: &mut Trials) {
             a_file_that_never_arrives_holds_nothing_up,
             parts_of_a_file_that_never_became_whole_are_dropped,
         }
+        idempotency {
+            a_function_that_dies_at_any_step_has_one_effect,
+            an_answer_is_given_again_byte_for_byte,
+            a_key_stands_for_one_request,
+            a_key_in_flight_is_not_waited_for,
+            what_has_expired_is_new_although_it_is_still_there,
+            two_tenants_with_one_key_are_independent,
+            the_last_of_three_keys_holds,
+            of_fifty_at_once_one_has_its_effect,
+            a_claim_that_ran_out_is_held_by_postgresql,
+            without_dynamodb_nothing_is_written,
+            a_key_costs_two_writes,
+        }
         isolation {
             two_tenants_at_once_with_the_same_ids_do_not_meet,
-            no_tenant_sees_another,
-            no_tenant_writes_into_another,
             leaf_partitions_are_closed,
-            a_privileged_role_is_refused,
+            every_table_is_guarded,
+            no_tenant_reaches_another_in_any_table,
+            a_door_that_is_left_open_is_found,
+            a_connection_that_is_used_again_carries_no_tenant,
+            a_role_that_gets_around_the_policies_is_refused,
+        }
+        limits { price_events_are_limited_by_tenant_and_by_product }
+        keys {
+            a_key_that_is_added_opens_the_door_within_seconds,
+            a_hash_is_no_key_whoever_it_came_from,
+            what_is_known_of_a_key_is_not_asked_again,
+            two_keys_live_at_most_however_many_come_at_once,
+            the_last_key_is_not_revoked_by_mistake,
+            the_last_use_is_noted_once_a_minute,
+            a_path_of_another_tenant_is_unknown,
+            whoever_is_refused_is_written_down,
+            an_entry_that_cannot_be_written_changes_no_answer,
         }
         resent {
             the_file_sent_twice_is_all_unchanged,
@@ -137,6 +177,12 @@ pub(crate) fn list(trials: &mut Trials) {
             an_unknown_path_is_a_problem,
             a_request_with_a_key_has_its_effect_once,
         }
+        telemetry {
+            a_trace_goes_from_the_gateway_to_the_last_chunk,
+            what_was_done_is_counted,
+            metrics_are_as_cloudwatch_reads_them,
+            every_metric_has_a_unit_and_is_described,
+        }
         turns { parents_are_promoted_before_their_children }
         uploads {
             parts_may_come_in_any_order,
@@ -145,6 +191,10 @@ pub(crate) fn list(trials: &mut Trials) {
             an_object_of_another_size_fails_alone,
             a_replaced_object_is_never_mixed_in,
             a_checksum_is_held_against_the_object,
+            an_object_is_written_once,
+            a_signed_address_is_good_for_one_object_and_its_headers,
+            an_upload_whose_answer_was_lost_is_there,
+            the_bucket_is_closed_encrypted_and_written_once,
         }
         webhooks {
             the_end_of_a_session_is_told_once_and_signed,
@@ -162,7 +212,21 @@ pub(crate) fn list(trials: &mut Trials) {
         crashes { a_killed_function_loses_and_doubles_nothing }
         dead_letters { poison_is_given_up_alone_and_resumed }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
+        limits {
+            two_functions_share_one_budget_over_a_minutes_edge,
+            no_minute_sees_more_than_the_quota,
+            a_request_costs_one_write_and_a_denial_none,
+            a_table_that_is_down_is_stood_in_for,
+            a_limit_costs_little_besides_its_write,
+            a_tenant_that_calls_too_often_is_told_when_to_come_again,
+        }
+        isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        telemetry { a_message_carries_its_trace_on }
         storm { every_seed_ends_where_the_oracle_says }
+    }
+    // measures that promise nothing
+    if std::env::var_os("INTAKE_EDGE_BENCH").is_some() {
+        promises! { trials.add_alone: edge_bench { what_the_edge_costs } }
     }
 }

@@ -180,7 +180,7 @@ pub(super) async fn what_is_over_is_not_resumed(ground: Arc<Ground>) -> Result<(
     let other = json!({"file_id": Uuid::new_v4()});
     assert_eq!(code(shop.post(&path(&session), &other).await?, 404)?, "NOT_FOUND");
     for body in [json!({"chunks": []}), json!({"chunk_indices": [-1]}), json!("all")] {
-        assert_eq!(code(shop.post(&path(&session), &body).await?, 400)?, "INVALID_BODY", "{body}");
+        assert_eq!(code(shop.post(&path(&session), &body).await?, 422)?, "INVALID_REQUEST", "{body}");
     }
     shop.books.execute("update upload_sessions set expires_at = now() - interval '1 second'", &[]).await?;
     assert_eq!(code(shop.post(&path(&session), &json!({})).await?, 410)?, "EXPIRED");

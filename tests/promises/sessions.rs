@@ -16,6 +16,8 @@ fn problem(answer: &Answer, status: u16, code: &str) -> Result<Value> {
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{answer:?}");
     assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{answer:?}");
     assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["error"].is_string());
+    assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"), "{answer:?}");
+    assert!(problem["instance"].as_str().is_some_and(|path| path.starts_with('/')), "{answer:?}");
     Ok(problem)
 }
 
@@ -81,17 +83,21 @@ pub(super) async fn a_request_that_is_wrong_is_told_where(ground: Arc<Ground>) -
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert_eq!(problem["errors"][0]["code"], code, "{problem}");
     }
-    for body in [
-        json!({"flies": []}),
-        file("orders.ndjson", json!({"color": "red"})),
-        file("orders.ndjson", json!({"size_bytes": -1})),
-        json!("no object"),
+    for (body, pointer, code) in [
+        (json!({"flies": []}), "/flies", "UNKNOWN_FIELD"),
+        (file("orders.ndjson", json!({"color": "red"})), "/files/0/color", "UNKNOWN_FIELD"),
+        (file("orders.ndjson", json!({"size_bytes": -1})), "/files/0/size_bytes", "INVALID_VALUE"),
+        (json!({"files": [{"name": "orders.ndjson"}]}), "/files/0/size_bytes", "MISSING_FIELD"),
+        (json!("no object"), "", "INVALID_VALUE"),
     ] {
-        problem(&shop.post(SESSIONS, &body).await?, 400, "INVALID_BODY")?;
+        let problem = problem(&shop.post(SESSIONS, &body).await?, 422, "INVALID_REQUEST")?;
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+        assert_eq!(problem["errors"][0]["code"], code, "{problem}");
     }
     let session = shop.declare(&[]).await?;
-    for (query, code) in [("limit=0", "INVALID_LIMIT"), ("limit=x", "INVALID_QUERY"), ("cursor=x", "INVALID_CURSOR")] {
-        problem(&shop.get(&format!("{SESSIONS}/{}/rejects?{query}", session.token)).await?, 400, code)?;
+    for (query, code) in [("limit=0", "INVALID_LIMIT"), ("limit=x", "INVALID_VALUE"), ("cursor=x", "INVALID_CURSOR")] {
+        let answer = shop.get(&format!("{SESSIONS}/{}/rejects?{query}", session.token)).await?;
+        assert_eq!(problem(&answer, 400, "INVALID_QUERY")?["errors"][0]["code"], code, "{query}");
     }
     Ok(())
 }
@@ -170,7 +176,8 @@ pub(super) async fn an_unknown_path_is_a_problem(ground: Arc<Ground>) -> Result<
 pub(super) async fn a_request_with_a_key_has_its_effect_once(ground: Arc<Ground>) -> Result<()> {
     let (shop, other) = (Shop::open(&ground).await?, Shop::open(&ground).await?);
     let post = async |shop: &Shop, key: &str, body: &Value| {
-        Answer::to(shop.request(Method::POST, SESSIONS).header("idempotency-key", key).body(body.to_string())).await
+        let request = shop.request(Method::POST, SESSIONS).header("idempotency-key", key);
+        Answer::to(request.json(body)).await
     };
     let body = json!({"files": [{"name": "customers.ndjson", "size_bytes": 10}]});
     let first = post(&shop, "one", &body).await?;
@@ -184,7 +191,7 @@ pub(super) async fn a_request_with_a_key_has_its_effect_once(ground: Arc<Ground>
     let independent = post(&other, "one", &json!({})).await?;
     assert_eq!((independent.status, independent.header("idempotent-replayed")), (201, None));
     // a refusal gives the key back
-    problem(&post(&shop, "two", &json!({"flies": 1})).await?, 400, "INVALID_BODY")?;
+    problem(&post(&shop, "two", &json!({"flies": 1})).await?, 422, "INVALID_REQUEST")?;
     assert_eq!(post(&shop, "two", &body).await?.status, 201);
     let sessions = "select count(*)::text from upload_sessions";
     assert_eq!(shop.books.texts(sessions, &[]).await?, ["2"]);
@@ -192,7 +199,12 @@ pub(super) async fn a_request_with_a_key_has_its_effect_once(ground: Arc<Ground>
     // of fifty at once each is told the one answer, or to wait for it
     let (many, text) = (Shop::open(&ground).await?, body.to_string());
     let crowd = (0..50).map(|_| {
-        Answer::to(many.request(Method::POST, SESSIONS).header("idempotency-key", "crowd").body(text.clone()))
+        Answer::to(
+            many.request(Method::POST, SESSIONS)
+                .header("idempotency-key", "crowd")
+                .header("content-type", "application/json")
+                .body(text.clone()),
+        )
     });
     let answers = futures_util::future::try_join_all(crowd).await?;
     let told: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();

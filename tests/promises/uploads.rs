@@ -144,20 +144,161 @@ pub(super) async fn a_replaced_object_is_never_mixed_in(ground: Arc<Ground>) -> 
     Ok(())
 }
 
+fn with_checksum(file: &File) -> Value {
+    at(file.declared(), "sha256", hex::encode(Sha256::digest(&file.bytes)))
+}
+
 pub(super) async fn a_checksum_is_held_against_the_object(ground: Arc<Ground>) -> Result<()> {
     let shop = Shop::open(&ground).await?;
-    let files = [
-        File::new("customers_right.ndjson", ndjson((0..60).map(customer))),
-        File::new("customers_wrong.ndjson", ndjson((60..90).map(customer))),
-    ];
-    let sums = [hex::encode(Sha256::digest(&files[0].bytes)), hex::encode(Sha256::digest(b"another file"))];
-    let declared = files.iter().zip(&sums).map(|(file, sum)| at(file.declared(), "sha256", sum.as_str()));
-    let session = shop.create(&json!({"files": declared.collect::<Vec<_>>()})).await?;
-    shop.upload(&session, &files).await?;
+    let file = |name: &str, numbers: std::ops::Range<u64>| {
+        File::new(format!("customers_{name}.ndjson"), ndjson(numbers.map(customer)))
+    };
+    let files = [file("right", 10..70), file("wrong", 70..99), file("large", 100_000..102_000)];
+    let session = shop.create(&json!({"files": files.each_ref().map(with_checksum)})).await?;
+    let reversed = |file: &File| file.bytes.iter().rev().copied().collect::<Vec<_>>();
+
+    // S3 takes no other bytes from a client
+    let upload = &session.files[0]["upload"];
+    let refused = shop.put_to(upload, &reversed(&files[0])).await?;
+    assert!(refused.status == 400 && refused.text.contains("BadDigest"), "{refused:?}");
+    assert_eq!(shop.status(&session).await?["files"][0]["state"], "awaiting_upload");
+    assert_eq!(shop.put_to(upload, &files[0].bytes).await?.status, 200);
+
+    // what came by another way, or in parts, is read before it is loaded
+    put_object(&ground, key(&shop, &session, 1), &reversed(&files[1])).await?;
+    shop.put(&session.files[2], &reversed(&files[2])).await?;
     let status = shop.finished(&session).await?;
     assert_eq!(counts(file_named(&status, "customers_right.ndjson")), [60, 60, 0, 0, 0]);
-    let wrong = file_named(&status, "customers_wrong.ndjson");
-    assert_eq!((&wrong["state"], &wrong["error"]["code"]), (&"failed".into(), &"CHECKSUM_MISMATCH".into()));
-    assert_eq!(counts(wrong), [0; 5]);
+    for name in ["customers_wrong.ndjson", "customers_large.ndjson"] {
+        let wrong = file_named(&status, name);
+        assert_eq!((&wrong["state"], &wrong["error"]["code"]), (&"failed".into(), &"CHECKSUM_MISMATCH".into()));
+        assert_eq!(counts(wrong), [0; 5]);
+    }
+    Ok(())
+}
+
+pub(super) async fn an_object_is_written_once(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let files = [File::new("products.ndjson", ndjson((0..40).map(product))), large()];
+    let session = shop.declare(&files).await?;
+    let renamed = ndjson((0..40).map(|number| at(product(number), "name", "Teapot")));
+    let other = &[&renamed[..], &[b'\n'; 64]].concat()[..files[0].bytes.len()];
+    let upload = &session.files[0]["upload"];
+    assert_eq!(shop.put_to(upload, &files[0].bytes).await?.status, 200);
+    for bytes in [other, &files[0].bytes] {
+        let refused = shop.put_to(upload, bytes).await?;
+        assert!(refused.status == 412 && refused.text.contains("PreconditionFailed"), "{refused:?}");
+    }
+
+    // parts do not become an object where one lies, and the client that sent them has nothing left to do
+    put_object(&ground, key(&shop, &session, 1), &files[1].bytes).await?;
+    shop.put(&session.files[1], &[&files[1].bytes[1..], b"\n"].concat()).await?;
+    let status = shop.finished(&session).await?;
+    assert_eq!((counts(&status), &status["state"]), ([2_040, 2_040, 0, 0, 0], &"completed".into()));
+    assert_eq!(shop.books.texts("select distinct name::text from products", &[]).await?, ["Kettle"]);
+    Ok(())
+}
+
+pub(super) async fn a_signed_address_is_good_for_one_object_and_its_headers(ground: Arc<Ground>) -> Result<()> {
+    let (shop, other) = (Shop::open(&ground).await?, Shop::open(&ground).await?);
+    let files = [File::new("customers.ndjson", ndjson((10..60).map(customer))), large()];
+    let session = shop.create(&json!({"files": files.each_ref().map(with_checksum)})).await?;
+    let upload = &session.files[0]["upload"];
+    let url = upload["url"].as_str().context("a URL")?;
+    for (name, value) in [
+        ("X-Amz-Expires", "3600"),
+        ("X-Amz-SignedHeaders", "content-length%3Bhost%3Bif-none-match%3Bx-amz-checksum-sha256"),
+    ] {
+        assert!(url.contains(&format!("{name}={value}")), "{name} of {url}");
+    }
+    for headers in [
+        json!({}),
+        json!({"if-none-match": "*"}),
+        without(upload, "if-none-match"),
+        without(upload, "x-amz-checksum-sha256"),
+    ] {
+        let refused = shop.put_to(&json!({"url": url, "headers": headers}), &files[0].bytes).await?;
+        assert_eq!(refused.status, 403, "{headers}: {refused:?}");
+    }
+    let own = key(&shop, &session, 0);
+    assert!(url.contains(&own), "{own} in {url}");
+    let part = session.files[1]["upload"]["parts"][0]["url"].as_str().context("a URL")?;
+    for (file, url, own) in [(0, url, own.clone()), (1, part, key(&shop, &session, 1))] {
+        let bytes = &files[file].bytes[..files[file].bytes.len().min(PART_BYTES)];
+        for another in [
+            own.replace(&shop.id.to_string(), &other.id.to_string()),
+            key(&shop, &session, 1 - file),
+            format!("{own}x"),
+            own.replacen("tenants/", "staging/", 1),
+        ] {
+            let elsewhere = at(upload.clone(), "url", url.replace(&own, &another));
+            let refused = shop.put_to(&elsewhere, bytes).await?;
+            assert_eq!(refused.status, 403, "{another}: {refused:?}");
+        }
+    }
+    shop.upload(&session, &files).await?;
+    assert_eq!(shop.finished(&session).await?["state"], "completed");
+    Ok(())
+}
+
+/// The headers of an upload but for one.
+fn without(upload: &Value, name: &str) -> Value {
+    let mut headers = upload["headers"].clone();
+    headers.as_object_mut().and_then(|headers| headers.remove(name)).map_or(Value::Null, |_| headers)
+}
+
+pub(super) async fn an_upload_whose_answer_was_lost_is_there(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let file = File::new("customers.ndjson", ndjson((0..30).map(customer)));
+    let files = [File::new("a.ndjson", ""), file].map(|file| File { name: format!("customers_{}", file.name), ..file });
+    let session = shop.declare(&files).await?;
+    let resume = async || {
+        let path = format!("/api/v1/ingest/sessions/{}/resume", session.token);
+        shop.post(&path, &json!({})).await?.json(200)
+    };
+    // the first file waits, so that the session does
+    assert_eq!(shop.put_to(&session.files[1]["upload"], &files[1].bytes).await?.status, 200);
+    for _ in 0..2 {
+        assert_eq!(shop.put_to(&session.files[1]["upload"], &files[1].bytes).await?.status, 412);
+        let resumed = resume().await?;
+        let [waiting, arrived] = resumed["files"].as_array().context("files")?.as_slice() else {
+            anyhow::bail!("{resumed}")
+        };
+        assert!(arrived["upload"].is_null() && arrived["arrived_bytes"] == files[1].bytes.len(), "{arrived}");
+        assert_eq!(waiting["upload"]["headers"]["if-none-match"], "*", "{waiting}");
+    }
+    shop.put(&session.files[0], b"").await?;
+    assert_eq!(counts(&shop.finished(&session).await?), [30, 30, 0, 0, 0]);
+    Ok(())
+}
+
+pub(super) async fn the_bucket_is_closed_encrypted_and_written_once(ground: Arc<Ground>) -> Result<()> {
+    let bucket = &ground.endpoints.bucket;
+    let policy = ground.s3.get_bucket_policy().bucket(bucket).send().await.context("a policy")?;
+    let policy: Value = serde_json::from_str(policy.policy().context("a policy")?)?;
+    let statement = |sid: &str| {
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        statements.into_iter().find(|statement| statement["Sid"] == sid).cloned().context(sid.to_owned())
+    };
+    let arn = format!("arn:aws:s3:::{bucket}");
+    let denied = json!({"Sid": "HttpsOnly", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
+        "Resource": [arn, format!("{arn}/*")], "Condition": {"Bool": {"aws:SecureTransport": false}}});
+    assert_eq!(statement("HttpsOnly")?, denied);
+    let denied = json!({"Sid": "UploadsAreWrittenOnce", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": format!("{arn}/tenants/*"),
+        "Condition": {"Null": {"s3:if-none-match": true}, "Bool": {"s3:ObjectCreationOperation": true}}});
+    assert_eq!(statement("UploadsAreWrittenOnce")?, denied);
+
+    let block = ground.s3.get_public_access_block().bucket(bucket).send().await.context("an access block")?;
+    let block = block.public_access_block_configuration.context("an access block")?;
+    let blocked =
+        [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets];
+    assert_eq!(blocked, [Some(true); 4]);
+    let encryption = ground.s3.get_bucket_encryption().bucket(bucket).send().await.context("an encryption")?;
+    let rules = encryption.server_side_encryption_configuration.context("an encryption")?.rules;
+    assert!(rules.iter().any(|rule| rule.apply_server_side_encryption_by_default.is_some()), "{rules:?}");
+    let ownership = ground.s3.get_bucket_ownership_controls().bucket(bucket).send().await.context("an ownership")?;
+    let rules = ownership.ownership_controls.context("an ownership")?.rules;
+    assert_eq!(rules.first().map(|rule| rule.object_ownership.as_str()), Some("BucketOwnerEnforced"));
     Ok(())
 }

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request as it came in.
 #[derive(Clone)]
-struct Call {
+pub(super) struct Call {
     path: String,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
@@ -32,7 +32,7 @@ impl Call {
 }
 
 /// A shop's server. It answers with the statuses in their order, and with the last of them ever after.
-struct Receiver {
+pub(super) struct Receiver {
     port: u16,
     calls: Arc<Mutex<Vec<Call>>>,
     server: JoinHandle<()>,
@@ -46,7 +46,7 @@ impl Drop for Receiver {
 
 impl Receiver {
     /// A server that takes `pause` before each answer.
-    async fn open(statuses: &'static [u16], pause: Duration) -> Result<Self> {
+    pub(super) async fn open(statuses: &'static [u16], pause: Duration) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (port, calls) = (listener.local_addr()?.port(), Arc::new(Mutex::new(Vec::new())));
         let server = tokio::spawn({
@@ -62,7 +62,7 @@ impl Receiver {
         Ok(Self { port, calls, server })
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://localhost:{}/hook?shop=1", self.port)
     }
 
@@ -71,7 +71,7 @@ impl Receiver {
     }
 
     /// Waits until it was called so often.
-    async fn called(&self, times: usize) -> Result<Vec<Call>> {
+    pub(super) async fn called(&self, times: usize) -> Result<Vec<Call>> {
         let since = Instant::now();
         while self.calls().len() < times {
             ensure!(since.elapsed() < PATIENCE, "called {} times of {times}", self.calls().len());

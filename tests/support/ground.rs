@@ -1,12 +1,14 @@
 //! The one stack, and the clients that reach into it.
 
+use super::Logs;
 use anyhow::{Context, Result, ensure};
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_sqs::types::QueueAttributeName;
 use intake_local::{Endpoints, Settings, Stack};
+use intake_postgres::admin;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +54,19 @@ impl Lease {
         self.turns.write().await
     }
 
+    /// The logs of the stack, if it was started, with what it has made that must not stand there.
+    pub(crate) async fn logs(&self) -> Result<Option<Logs>> {
+        let Some(ground) = self.ground.get() else { return Ok(None) };
+        let mut client = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
+        let mut tokens = HashSet::new();
+        for tenant in admin::list_tenants(&mut client).await? {
+            client.execute("select set_config('app.tenant_id', $1, false)", &[&tenant.id.to_string()]).await?;
+            let rows = client.query("select upload_token::text from upload_sessions", &[]).await?;
+            tokens.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        }
+        Ok(Some(Logs::new(ground.logs(), tokens)))
+    }
+
     /// Stops what was started.
     pub(crate) async fn end(&self) -> Result<()> {
         match self.stack.lock().await.take() {
@@ -74,6 +89,7 @@ fn settings() -> Settings {
         api_port: 0,
         chunk_bytes: Some(CHUNK_BYTES as u64),
         part_bytes: Some(PART_BYTES as u64),
+        requests_per_minute: None,
         tools_dir: Some(folder("INTAKE_TOOLS_DIR").unwrap_or_else(|| target.join("stack-tools"))),
     }
 }
@@ -96,12 +112,22 @@ pub(crate) struct Ground {
     pub(crate) http: reqwest::Client,
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    /// What clients of the emulator are made of.
+    pub(crate) aws: SdkConfig,
+    /// The names of the tables of DynamoDB.
+    tables: Vec<String>,
     /// The names of the functions by those of their resources.
     functions: Vec<String>,
-    state_dir: PathBuf,
+    pub(super) state_dir: PathBuf,
 }
 
 impl Ground {
+    /// Where the logs are, one file a part of the stack.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+
     async fn new(endpoints: Endpoints, state_dir: PathBuf) -> Result<Self> {
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .endpoint_url(&endpoints.aws_url)
@@ -114,6 +140,9 @@ impl Ground {
             http: reqwest::Client::new(),
             s3: aws_sdk_s3::Client::from_conf(s3),
             sqs: aws_sdk_sqs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            aws: config,
+            tables: Vec::new(),
             functions: Vec::new(),
             state_dir,
             endpoints,
@@ -123,8 +152,14 @@ impl Ground {
         let listed = listed["Functions"].as_array().context("a list of functions")?;
         ground.functions =
             listed.iter().filter_map(|function| function["FunctionName"].as_str().map(str::to_owned)).collect();
+        ground.tables = ground.dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
         ground.record_dead_letters(false).await?;
         Ok(ground)
+    }
+
+    /// The name of the DynamoDB table that the template calls so.
+    pub(crate) fn table(&self, resource: &str) -> Result<&str> {
+        self.tables.iter().find(|name| name.contains(resource)).map(String::as_str).context(resource.to_owned())
     }
 
     /// Runs a function, named as its resource in the template without `Function`, and returns what it answers.

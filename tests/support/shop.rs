@@ -4,8 +4,10 @@ use super::{Books, Ground};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::try_join_all;
 use intake_domain::api_key::ApiKey;
+use intake_domain::audit::KeyEvent;
 use intake_domain::reject::RowError;
 use intake_postgres::admin::{self, NewTenant};
+use intake_postgres::keys::NewKey;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
@@ -75,6 +77,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// As the answer tells of it that created it.
+    pub(crate) fn read(created: &Value) -> Result<Self> {
+        Ok(Self {
+            token: created["upload_token"].as_str().context("a token")?.to_owned(),
+            id: created["upload_id"].as_str().context("an id")?.parse()?,
+            files: created["files"].as_array().context("files")?.clone(),
+        })
+    }
+
     pub(crate) fn file_id(&self, at: usize) -> Uuid {
         self.files[at]["file_id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_default()
     }
@@ -119,9 +130,9 @@ impl Shop {
         let mut random = [0; 32];
         random[..16].copy_from_slice(Uuid::new_v4().as_bytes());
         let key = ApiKey::generate(random);
-        let tenant =
-            NewTenant { id, name: "A shop".to_owned(), key_hash: key.hash(), key_prefix: key.prefix().to_owned() };
-        ensure!(admin::add_tenant(&mut intake_postgres::connect(url).await?, &tenant).await?, "the tenant is new");
+        let tenant = NewTenant { id, name: "A shop".to_owned(), key: NewKey::from(&key) };
+        let mut owner = intake_postgres::connect(url).await?;
+        ensure!(admin::add_tenant(&mut owner, &tenant, KeyEvent::Added).await?, "the tenant is new");
         Ok(Self { ground: Arc::clone(ground), id, key, books: Books::new(url, id) })
     }
 
@@ -142,12 +153,7 @@ impl Shop {
 
     /// Creates a session from the body of a request.
     pub(crate) async fn create(&self, body: &Value) -> Result<Session> {
-        let created = self.post("/api/v1/ingest/sessions", body).await?.json(201)?;
-        Ok(Session {
-            token: created["upload_token"].as_str().context("a token")?.to_owned(),
-            id: created["upload_id"].as_str().context("an id")?.parse()?,
-            files: created["files"].as_array().context("files")?.clone(),
-        })
+        Session::read(&self.post("/api/v1/ingest/sessions", body).await?.json(201)?)
     }
 
     /// Declares files.

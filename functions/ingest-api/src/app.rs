@@ -1,41 +1,37 @@
 //! What the routes work with.
 
-use axum::http::{HeaderMap, StatusCode};
-use intake_aws::idempotency::Records;
 use intake_aws::{Objects, Queue};
 use intake_domain::object_key::FileKey;
-use intake_lambda::Problem;
-use intake_lambda::auth::Authenticator;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::{Turns, WakeError};
+use intake_lambda::{Problem, problem::Code};
 use intake_postgres::Database;
 use intake_postgres::ledger::{self, Session};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How many calls of a store one request makes at a time.
 pub(crate) const CALLS_AT_ONCE: usize = 8;
 
 /// The clients, made once.
-pub(crate) struct App {
-    pub(crate) database: Database,
-    pub(crate) authenticator: Authenticator,
-    pub(crate) objects: Objects,
-    pub(crate) idempotency: Records,
+pub struct App {
+    /// The ledger.
+    pub database: Arc<Database>,
+    /// The bucket.
+    pub objects: Objects,
     /// Objects that have arrived.
-    pub(crate) uploads: Queue,
-    pub(crate) chunks: Lanes,
-    pub(crate) turns: Turns,
-    pub(crate) part_bytes: u64,
+    pub uploads: Queue,
+    /// Where chunks wait to be loaded.
+    pub chunks: Lanes,
+    /// Whoever goes on with a session.
+    pub turns: Turns,
+    /// Bytes of one part of a multipart upload.
+    pub part_bytes: u64,
     /// Hosts that are called although they are not on the public internet.
-    pub(crate) webhook_allowed_hosts: Vec<String>,
+    pub webhook_allowed_hosts: Vec<String>,
 }
 
 impl App {
-    /// The tenant that calls.
-    pub(crate) async fn tenant(&self, headers: &HeaderMap) -> Result<Uuid, Problem> {
-        self.authenticator.tenant(headers, &self.database).await
-    }
-
     /// The caller's session of that token. Another tenant's is as unknown as one that never was.
     pub(crate) async fn session(&self, tenant: Uuid, token: &str) -> Result<Session, Problem> {
         let unknown = || Problem::not_found("upload session");
@@ -63,11 +59,10 @@ impl App {
 
 /// Refuses a session that takes nothing more.
 pub(crate) fn check_open(session: &Session) -> Result<(), Problem> {
-    let gone = |code, detail: &str| Err(Problem::new(StatusCode::GONE, code, detail));
     if session.is_cancelled {
-        gone("CANCELLED", "the session was cancelled; open another one")
+        Err(Problem::new(Code::Cancelled, "the session was cancelled; open another one"))
     } else if session.has_expired {
-        gone("EXPIRED", "the session has expired; open another one")
+        Err(Problem::new(Code::Expired, "the session has expired; open another one"))
     } else {
         Ok(())
     }

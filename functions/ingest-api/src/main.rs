@@ -1,13 +1,10 @@
-//! `ingest-api`: upload sessions over HTTP. See README.md.
+//! Wires `ingest-api`.
 
-mod app;
-mod routes;
-mod upload;
-
-use app::App;
-use intake_aws::{Objects, Queue, idempotency};
-use intake_lambda::auth::Authenticator;
+use ingest_api::App;
+use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
+use intake_aws::{Objects, Queue, RateTable};
 use intake_lambda::config::Environment;
+use intake_lambda::edge::{self, Edge, Limiter};
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::turn::Turns;
 use intake_lambda::{http, telemetry};
@@ -21,6 +18,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     let database_url = environment.text("DATABASE_URL");
     let bucket = environment.text("UPLOAD_BUCKET");
     let idempotency_table = environment.text("IDEMPOTENCY_TABLE");
+    let rate_table = environment.text("RATE_TABLE");
+    let quotas = edge::quotas(&mut environment);
     let upload_queue = environment.text("UPLOAD_QUEUE_URL");
     let chunk_queues = LaneUrls::read(&mut environment, "CHUNK");
     let promotion_queues = LaneUrls::read(&mut environment, "PROMOTION");
@@ -29,16 +28,18 @@ async fn main() -> Result<(), lambda_http::Error> {
     let webhook_allowed_hosts = environment.list("WEBHOOK_ALLOWED_HOSTS");
     environment.finish()?;
     let aws = intake_aws::load().await;
-    let app = Arc::new(App {
-        database: Database::new(&database_url, "ingest-api")?,
-        authenticator: Authenticator::default(),
+    let database = Arc::new(Database::new(&database_url, "ingest-api")?);
+    let limiter = Limiter::new(RateTable::new(&aws, rate_table), quotas);
+    let records = Records::new(&aws, idempotency_table, CLAIM_LIFETIME);
+    let edge = Edge::new(Arc::clone(&database), records, limiter);
+    let app = App {
+        database,
         objects: Objects::new(&aws, bucket),
-        idempotency: idempotency::Records::new(&aws, idempotency_table),
         uploads: Queue::new(&aws, upload_queue),
         chunks: Lanes::new(&aws, chunk_queues),
         turns: Turns { promotions: Lanes::new(&aws, promotion_queues), webhooks: Queue::new(&aws, webhook_queue) },
         part_bytes,
         webhook_allowed_hosts,
-    });
-    http::run(routes::all(app)).await
+    };
+    http::run(ingest_api::all().serve(Arc::new(app), Arc::new(edge))).await
 }

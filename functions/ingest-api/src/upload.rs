@@ -7,31 +7,42 @@ use intake_lambda::time::rfc3339;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How to upload a file.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Upload {
     /// PUT the file to the URL with exactly these headers.
-    Put { url: String, headers: BTreeMap<String, String>, expires_at: String },
+    Put {
+        #[schema(format = "uri")]
+        url: String,
+        headers: BTreeMap<String, String>,
+        #[schema(format = DateTime)]
+        expires_at: String,
+    },
     /// PUT each part to its URL, then POST to the path.
     Multipart {
         part_size_bytes: u64,
         /// Parts that are there already; only where a session is resumed.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         arrived_parts: Option<Vec<u64>>,
         parts: Vec<UploadPart>,
         complete_path: String,
+        #[schema(format = DateTime)]
         expires_at: String,
     },
 }
 
 /// One part of a file.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct UploadPart {
+    #[schema(minimum = 1)]
     part_number: u64,
     size_bytes: u64,
+    #[schema(format = "uri")]
     url: String,
 }
 
@@ -59,9 +70,14 @@ pub(crate) fn parts_of(plan: UploadPlan, size_bytes: u64) -> (u64, u64) {
     }
 }
 
-/// One PUT of the whole file.
-pub(crate) async fn presign_put(objects: &Objects, key: FileKey, size_bytes: i64) -> Result<Upload, Error> {
-    let put = objects.presign_put(&key.to_string(), size_bytes).await?;
+/// One PUT of the whole file, which S3 holds against the checksum where one was declared.
+pub(crate) async fn presign_put(
+    objects: &Objects,
+    key: FileKey,
+    size_bytes: i64,
+    sha256: Option<&[u8]>,
+) -> Result<Upload, Error> {
+    let put = objects.presign_put(&key.to_string(), size_bytes, sha256).await?;
     Ok(Upload::Put { url: put.url, headers: put.headers, expires_at: expiry() })
 }
 

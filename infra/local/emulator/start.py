@@ -18,7 +18,7 @@ http.server.BaseHTTPRequestHandler.wbufsize = -1
 
 from ministack import app  # noqa: E402
 from ministack.core import lambda_runtime, persistence  # noqa: E402
-from ministack.services import lambda_svc, s3, sqs  # noqa: E402
+from ministack.services import apigateway_v1, lambda_svc, s3, sqs  # noqa: E402
 
 # After each invocation it waits up to 50 ms for a log line. Our functions write their log to a file.
 lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = (0.0, 0.0, 0.25)
@@ -62,6 +62,15 @@ lambda_svc._sqs_esm_concurrency = lambda *args, **kwargs: int(concurrency(*args,
 lambda_svc._ESM_BACKOFF_SECONDS = 0.05
 
 
+# The import of a REST API drops the key that stands for every method.
+ANY_METHOD = "x-amazon-apigateway-any-method"
+apigateway_v1._OPENAPI_HTTP_METHODS.add(ANY_METHOD)
+import_operation = apigateway_v1._import_operation
+apigateway_v1._import_operation = lambda api, resource, method, *rest: import_operation(
+    api, resource, "ANY" if method == ANY_METHOD.upper() else method, *rest
+)
+
+
 # A message in flight when it stopped would stay hidden for up to 90 minutes; no function of before is there to finish
 # it.
 load_queues = sqs.load_persisted_state
@@ -76,6 +85,30 @@ def load_queues_visible(state):
 
 
 sqs.load_persisted_state = load_queues_visible
+
+
+# A message that is sent in a batch loses its system attributes, and with them its trace.
+sent_together = contextvars.ContextVar("sent_together", default=None)
+send_message, send_batch = sqs._act_send_message, sqs._act_send_message_batch
+
+
+def send_message_whole(data, url):
+    entries = sent_together.get()
+    if entries is not None:
+        data = {**data, "MessageSystemAttributes": next(entries).get("MessageSystemAttributes")}
+    return send_message(data, url)
+
+
+def send_batch_whole(data, url):
+    token = sent_together.set(iter(data.get("Entries", [])))
+    try:
+        return send_batch(data, url)
+    finally:
+        sent_together.reset(token)
+
+
+sqs._act_send_message = send_message_whole
+sqs._HANDLERS["SendMessageBatch"] = send_batch_whole
 
 
 # It saves its state on a clean shutdown alone: what was deployed would not outlive a crash.

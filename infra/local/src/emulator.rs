@@ -133,7 +133,11 @@ impl Emulator {
             // a shop that is developed on this machine is called on it
             ("WebhookAllowedHosts", "localhost".to_owned()),
         ]);
-        for (name, value) in [("ChunkBytes", settings.chunk_bytes), ("PartBytes", settings.part_bytes)] {
+        for (name, value) in [
+            ("ChunkBytes", settings.chunk_bytes),
+            ("PartBytes", settings.part_bytes),
+            ("RequestsPerMinute", settings.requests_per_minute),
+        ] {
             parameters.extend(value.map(|value| (name, value.to_string())));
         }
         let request = serde_json::json!({

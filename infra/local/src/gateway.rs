@@ -198,7 +198,8 @@ impl Gateway {
             Some((content_type, template)) => (content_type, template.replace("$context.requestId", request_id)),
             None => ("application/json".to_owned(), json!({ "message": message }).to_string()),
         };
-        let headers = response.response_parameters.headers.into_iter().map(|(name, text)| (name, unquoted(&text)));
+        let value = |text: &str| if text == "context.requestId" { request_id.to_owned() } else { unquoted(text) };
+        let headers = response.response_parameters.headers.into_iter().map(|(name, text)| (name, value(&text)));
         let mut response = (status, body).into_response();
         for (name, text) in [("content-type".to_owned(), content_type)].into_iter().chain(headers) {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&text)) {

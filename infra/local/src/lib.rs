@@ -49,13 +49,15 @@ pub struct Settings {
     pub chunk_bytes: Option<u64>,
     /// Bytes of one part of a multipart upload.
     pub part_bytes: Option<u64>,
+    /// How many requests a tenant may make in any minute.
+    pub requests_per_minute: Option<u64>,
     /// The Python environment, which several state folders may share; `None` for one in the state folder.
     pub tools_dir: Option<PathBuf>,
 }
 
 impl Settings {
     /// Reads `INTAKE_STATE_DIR` (`.intake` in the workspace), `INTAKE_API_PORT` (8000), `INTAKE_CHUNK_BYTES`,
-    /// `INTAKE_PART_BYTES` and `INTAKE_TOOLS_DIR`.
+    /// `INTAKE_PART_BYTES`, `INTAKE_REQUESTS_PER_MINUTE` and `INTAKE_TOOLS_DIR`.
     pub fn from_env() -> Result<Self> {
         fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
             let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) else { return Ok(None) };
@@ -67,6 +69,7 @@ impl Settings {
             api_port: number("INTAKE_API_PORT")?.unwrap_or(8000),
             chunk_bytes: number("INTAKE_CHUNK_BYTES")?,
             part_bytes: number("INTAKE_PART_BYTES")?,
+            requests_per_minute: number("INTAKE_REQUESTS_PER_MINUTE")?,
             tools_dir: folder("INTAKE_TOOLS_DIR"),
         })
     }
@@ -199,7 +202,11 @@ pub async fn start_detached(settings: &Settings, exe: &Path, say: Say<'_>) -> Re
     let output = File::create(&log)?;
     let mut command = Command::new(exe);
     command.arg("up").env("INTAKE_STATE_DIR", state.root()).env("INTAKE_API_PORT", settings.api_port.to_string());
-    for (name, value) in [("INTAKE_CHUNK_BYTES", settings.chunk_bytes), ("INTAKE_PART_BYTES", settings.part_bytes)] {
+    for (name, value) in [
+        ("INTAKE_CHUNK_BYTES", settings.chunk_bytes),
+        ("INTAKE_PART_BYTES", settings.part_bytes),
+        ("INTAKE_REQUESTS_PER_MINUTE", settings.requests_per_minute),
+    ] {
         if let Some(value) = value {
             command.env(name, value.to_string());
         }

@@ -6,6 +6,10 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+/// What a route takes whose method is `ANY`.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-settings-method-request.html>
+const ANY: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
 /// One method of one path, as it is deployed.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Route {
@@ -105,7 +109,8 @@ impl Routes {
         let path = split(path);
         let fits = |resource: &'_ &Resource| resource.parameters(&path).is_some();
         let resource = self.0.iter().find(fits)?;
-        Some((resource.methods.get(method)?, resource.parameters(&path)?))
+        let any = || ANY.contains(&method).then(|| resource.methods.get("ANY")).flatten();
+        Some((resource.methods.get(method).or_else(any)?, resource.parameters(&path)?))
     }
 }
 
@@ -162,6 +167,16 @@ mod tests {
         assert!(routes.find("POST", "/a/1").is_none());
         assert!(routes.find("POST", "/a/1/2").is_some());
         assert!(routes.find("DELETE", "/b").is_none());
+    }
+
+    #[test]
+    fn any_is_every_method_that_the_gateway_knows_and_the_path_does_not_name() {
+        let routes = routes(&[("ANY", "/a"), ("GET", "/a"), ("POST", "/{proxy+}")]);
+        for (method, expected) in [("GET", Some("GET")), ("HEAD", Some("ANY")), ("PATCH", Some("ANY")), ("TRACE", None)]
+        {
+            let found = routes.find(method, "/a").map(|(route, _)| route.method.as_str());
+            assert_eq!(found, expected, "{method}");
+        }
     }
 
     #[test]

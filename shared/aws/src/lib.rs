@@ -1,4 +1,5 @@
-//! AWS as Intake uses it: the bucket, the queues with their messages, and the idempotency records.
+//! AWS as Intake uses it: the bucket, the queues with their messages, the idempotency records and the slots
+//! of the rate limits.
 //!
 //! It must not know SQL, HTTP routes or what a row is.
 
@@ -8,8 +9,11 @@ pub mod idempotency;
 pub mod messages;
 mod objects;
 mod queue;
+mod rates;
+pub mod trace;
 
 pub use config::load;
 pub use error::Error;
 pub use objects::{Head, Objects, Part, Presigned, URL_LIFETIME};
 pub use queue::Queue;
+pub use rates::{Outcome, RateTable};

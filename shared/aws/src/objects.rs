@@ -5,6 +5,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ pub const URL_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How often a broken read is resumed.
 const RESUMES: usize = 5;
+
+/// Lets a write succeed only where nothing lies yet.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+const IF_NOTHING_IS_THERE: &str = "*";
 
 /// S3 deletes so many objects in one call.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
@@ -72,12 +77,20 @@ impl Objects {
         PresigningConfig::expires_in(URL_LIFETIME).map_err(|_| Error::Unreadable("a lifetime"))
     }
 
-    /// A PUT of exactly so many bytes.
+    /// A PUT of exactly so many bytes, and of exactly those where their SHA-256 is known. Where an object lies already, it
+    /// is refused.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn presign_put(&self, key: &str, size_bytes: i64) -> Result<Presigned, Error> {
-        let request = self.client.put_object().bucket(&self.bucket).key(key).content_length(size_bytes);
+    pub async fn presign_put(&self, key: &str, size_bytes: i64, sha256: Option<&[u8]>) -> Result<Presigned, Error> {
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_length(size_bytes)
+            .set_checksum_sha256(sha256.map(|digest| BASE64_STANDARD.encode(digest)))
+            .if_none_match(IF_NOTHING_IS_THERE);
         let presigned = request.presigned(Self::lifetime()?).await.map_err(Error::call("presign PutObject"))?;
         Ok(Presigned::from(&presigned))
     }
@@ -156,7 +169,7 @@ impl Objects {
         }
     }
 
-    /// Makes one object of the parts.
+    /// Makes one object of the parts. Where an object lies already, that one stays, and the parts are dropped.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -165,16 +178,21 @@ impl Objects {
             .into_iter()
             .map(|part| CompletedPart::builder().part_number(part.number).e_tag(part.etag).build())
             .collect();
-        self.client
+        let completed = self
+            .client
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
             .upload_id(upload_id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .if_none_match(IF_NOTHING_IS_THERE)
             .send()
             .await
-            .map_err(Error::call("CompleteMultipartUpload"))?;
-        Ok(())
+            .map_err(Error::call("CompleteMultipartUpload"));
+        match completed {
+            Err(error) if error.code() == Some("PreconditionFailed") => self.abort_multipart(key, upload_id).await,
+            other => other.map(drop),
+        }
     }
 
     /// Drops an upload with the parts that have arrived; one that is gone is no error.
@@ -293,7 +311,21 @@ impl Objects {
         Ok(digest.finalize().into())
     }
 
-    /// Writes an object and returns its version.
+    /// Writes an object where none lies yet. One that lies there is taken for this one: a write whose answer was lost is
+    /// sent again.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn create(&self, key: &str, object: Bytes) -> Result<(), Error> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).body(object.into());
+        let put = put.if_none_match(IF_NOTHING_IS_THERE).send().await.map_err(Error::call("PutObject"));
+        match put {
+            Err(error) if error.code() == Some("PreconditionFailed") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Writes an object, whatever lies there, and returns its version.
     ///
     /// # Errors
     /// [`Error::Call`].

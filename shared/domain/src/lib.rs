@@ -4,6 +4,7 @@
 //! Nothing here knows SQL, an SDK, HTTP, a clock or a source of randomness; time and random bytes come in as arguments.
 
 pub mod api_key;
+pub mod audit;
 pub mod chunk;
 pub mod csv;
 pub mod cut;
@@ -11,13 +12,16 @@ pub mod dataset;
 pub mod failure;
 pub mod file_name;
 pub mod format;
+pub mod idempotency;
 pub mod object_key;
 pub mod promotion;
+pub mod rate;
 pub mod record;
 pub mod reject;
 pub mod row;
 pub mod state;
 pub mod tolerance;
+pub mod trace;
 pub mod upload;
 pub mod value;
 pub mod webhook;

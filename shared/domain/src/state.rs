@@ -29,6 +29,20 @@ pub enum FileState {
 }
 
 impl FileState {
+    /// Every state, in the order in which a file may have them.
+    pub const ALL: [Self; 10] = [
+        Self::AwaitingUpload,
+        Self::Uploaded,
+        Self::Loading,
+        Self::Promoting,
+        Self::Completed,
+        Self::CompletedWithErrors,
+        Self::Failed,
+        Self::Expired,
+        Self::Cancelling,
+        Self::Cancelled,
+    ];
+
     /// As stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -49,20 +63,7 @@ impl FileState {
     /// Reads [`as_str`](Self::as_str) back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::AwaitingUpload,
-            Self::Uploaded,
-            Self::Loading,
-            Self::Promoting,
-            Self::Completed,
-            Self::CompletedWithErrors,
-            Self::Failed,
-            Self::Expired,
-            Self::Cancelling,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
     /// Whether nothing more happens to the file by itself.
@@ -177,18 +178,7 @@ mod tests {
 
     #[test]
     fn states_read_back() {
-        for state in [
-            AwaitingUpload,
-            Uploaded,
-            Loading,
-            Promoting,
-            Completed,
-            CompletedWithErrors,
-            Failed,
-            Expired,
-            Cancelling,
-            Cancelled,
-        ] {
+        for state in FileState::ALL {
             assert_eq!(FileState::parse(state.as_str()), Some(state));
         }
     }

@@ -36,6 +36,19 @@ impl Environment {
         }
     }
 
+    /// A whole number of at least 1, or `default` where it is not set.
+    pub fn number_or(&mut self, name: &str, default: u16) -> u16 {
+        let value = std::env::var(name).unwrap_or_default();
+        match value.parse() {
+            Ok(number) if number >= 1 => number,
+            _ if value.is_empty() => default,
+            _ => {
+                self.wrong.push(format!("{name} must be a whole number from 1 to {}", u16::MAX));
+                default
+            }
+        }
+    }
+
     /// A list of texts separated by commas; empty where it is not set.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let value = std::env::var(name).unwrap_or_default();

@@ -1,16 +1,13 @@
-//! What all HTTP functions do around their routes.
+//! A router as a Lambda function behind API Gateway.
 
-use crate::Problem;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use axum::response::Response;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use lambda_http::RequestExt;
-use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::request::LambdaRequest;
 use lambda_http::tower::util::MapRequestLayer;
 use lambda_http::tower::{Layer, Service, ServiceExt};
 use lambda_runtime::{LambdaEvent, MetadataPrelude, StreamResponse, service_fn};
@@ -18,15 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::sync::OnceLock;
-use std::time::Instant;
-use tracing::Instrument;
-
-/// Carries the id by which a request is found in the logs.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What a Lambda function takes at most, in bytes.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const MAX_BODY_BYTES: usize = 6 << 20;
+use tracing::Span;
 
 /// What a route may answer where answers are buffered, in bytes: the limit of a function is 6 MiB of JSON, in which a
 /// body is a string with its quotes escaped.
@@ -47,14 +36,6 @@ pub fn body_limit() -> Option<usize> {
 /// # Errors
 /// When the runtime ends, and for another `RESPONSE_MODE`.
 pub async fn run(routes: Router) -> Result<(), lambda_http::Error> {
-    let routes = routes
-        .fallback(async || Problem::not_found("path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the path does not take this method")
-        })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(cross_origin))
-        .layer(middleware::from_fn(observe));
     let streams = match std::env::var("RESPONSE_MODE").as_deref() {
         Ok("stream") => true,
         Ok("buffer" | "") | Err(_) => false,
@@ -107,11 +88,14 @@ where
             Response::new(Body::empty())
         }
     };
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    // what is made of the body while it is sent is said under the request's ids too
+    let span = head.extensions.remove().unwrap_or_else(Span::none);
     let metadata_prelude = MetadataPrelude { status_code: head.status, headers: head.headers, cookies: Vec::new() };
     // The runtime would write the error into the body, as if it were a part of it. That a body broke off is seen by
     // what it does not end with.
-    let body = body.into_data_stream().inspect_err(|error| tracing::error!(%error, "the answer broke off"));
+    let mut body = body.into_data_stream().inspect_err(|error| tracing::error!(%error, "the answer broke off"));
+    let body = stream::poll_fn(move |context| span.in_scope(|| body.poll_next_unpin(context)));
     StreamResponse { metadata_prelude, stream: body.take_while(|piece| std::future::ready(piece.is_ok())) }
 }
 
@@ -136,72 +120,10 @@ fn mend_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
     request
 }
 
-/// Lets pages of other origins call: a key is sent in a header and never by the browser itself, so there is nothing to forge.
-async fn cross_origin(request: Request, next: Next) -> Response {
-    let mut response = if request.method() == Method::OPTIONS {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        next.run(request).await
-    };
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"),
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-encoding, content-type, idempotency-key, prefer, upload-token, x-api-key",
-        ),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "etag, idempotent-replayed, preference-applied, retry-after, x-request-id",
-        ),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// A path without what opens an upload: its token.
-fn loggable(path: &str) -> String {
-    let mut after_sessions = false;
-    let parts = path.split('/').map(|part| {
-        let is_token = std::mem::replace(&mut after_sessions, part == "sessions");
-        if is_token { ":token" } else { part }
-    });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-/// Names each request in the log and in its answer.
-async fn observe(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = match request.extensions().get::<RequestContext>() {
-        Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),
-        _ => None,
-    };
-    let request_id = request_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let span =
-        tracing::info_span!("request", request_id, method = %request.method(), path = loggable(request.uri().path()));
-    async {
-        let mut response = next.run(request).await;
-        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(status = response.status().as_u16(), elapsed_ms, "answered");
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-            if body_limit().is_some() {
-                // nothing that we answer is binary, and what is not known as text would reach the client as base64
-                response.headers_mut().insert("x-lambda-http-content-encoding", HeaderValue::from_static("text"));
-            }
-        }
-        response
-    }
-    .instrument(span)
-    .await
-    .into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
 
     fn invocation(event: &str) -> LambdaEvent<Event> {
         LambdaEvent::new(serde_json::from_str(event).unwrap(), lambda_runtime::Context::default())
@@ -231,11 +153,5 @@ mod tests {
         let answer = answer(routes, invocation(include_str!("../../../events/ingest-api.create-session.json"))).await;
         let pieces: Vec<_> = answer.stream.try_collect().await.unwrap();
         assert_eq!(pieces.concat(), b"begun");
-    }
-
-    #[test]
-    fn a_token_is_not_logged() {
-        assert_eq!(loggable("/api/v1/ingest/sessions/abc/status"), "/api/v1/ingest/sessions/:token/status");
-        assert_eq!(loggable("/api/v1/ingest/sessions"), "/api/v1/ingest/sessions");
     }
 }

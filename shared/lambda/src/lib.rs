@@ -3,16 +3,16 @@
 //!
 //! It must not know SQL or what a row is.
 
-pub mod auth;
 pub mod batch;
 pub mod config;
+pub mod edge;
 pub mod fail_point;
 pub mod http;
-pub mod idempotent;
 pub mod lanes;
 pub mod problem;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 pub mod turn;
 
 pub use problem::Problem;

@@ -44,30 +44,27 @@ impl Database {
             .query_typed(include_str!("../queries/assert_unprivileged.sql"), &[])
             .await
             .map_err(Error::statement(name))?;
-        match row.first().map(|row| (row.get(0), row.get(1))) {
-            Some((role, true)) => Err(Error::Privileged(role)),
-            _ => Ok(Connection { client, copies: HashMap::new() }),
+        match row.first() {
+            Some(row) => Err(Error::Privileged { role: row.get(0), holder: row.get(1), reason: row.get(2) }),
+            None => Ok(Connection { client, copies: HashMap::new() }),
         }
     }
 
-    /// The tenant whose unrevoked key has this SHA-256.
+    /// Runs a statement of no tenant, which sees and writes no tenant's rows; again after a transient error, so it must be
+    /// repeatable.
     ///
     /// # Errors
-    /// Any [`Error`] of the database.
-    pub async fn authenticate(&self, key_hash: [u8; 32]) -> Result<Option<Uuid>, Error> {
-        retry("authenticate", || async {
+    /// The last error.
+    pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        retry(name, || async {
             let mut connection = self.connection.lock().await;
             let open = match connection.take() {
                 Some(open) if !open.client.is_closed() => open,
                 _ => self.connect().await?,
             };
-            let rows = open
-                .client
-                .query_typed("select authenticate($1)", &[(&key_hash.as_slice(), Type::BYTEA)])
-                .await
-                .map_err(Error::statement("authenticate"))?;
+            let rows = open.client.query_typed(sql, with).await.map_err(Error::statement(name))?;
             *connection = Some(open);
-            Ok(rows.first().and_then(|row| row.get(0)))
+            Ok(rows)
         })
         .await
     }
@@ -143,7 +140,7 @@ impl Drop for Scope<'_> {
 }
 
 /// A parameter of a statement with its type.
-pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Scope<'_> {
     /// Whose rows it sees.
@@ -160,7 +157,11 @@ impl Scope<'_> {
         self.client()?.batch_execute(sql).await.map_err(Error::statement(sql))
     }
 
-    pub(crate) async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+    /// Runs a statement, known to errors by its name, and gives its rows.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
     }
 

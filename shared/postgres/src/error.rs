@@ -21,14 +21,47 @@ pub enum Error {
         source: tokio_postgres::Error,
     },
     /// The role of the connection may do more than it must.
-    #[error("the role `{0}` is a superuser, has BYPASSRLS or owns tables, so row-level security would not hold")]
-    Privileged(String),
+    #[error("row-level security would not hold: the role `{role}` can act as `{holder}`, which {reason}")]
+    Privileged {
+        /// The role of the connection.
+        role: String,
+        /// The role that it is too much of; often itself.
+        holder: String,
+        /// What that one is, has or may.
+        reason: String,
+    },
     /// A migration that was applied has been edited since.
     #[error("the migration `{0}` was applied in another wording; migrations are forward-only")]
     Edited(String),
     /// Another tenant holds the key.
     #[error("the key of tenant {0} is another tenant's already")]
     KeyTaken(uuid::Uuid),
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    NoTenant(uuid::Uuid),
+    /// The tenant has as many live keys as it can have.
+    #[error("tenant {tenant} has two live keys already, {}; revoke one of them first", .prefixes.join(" and "))]
+    TwoLiveKeys {
+        /// Whose.
+        tenant: uuid::Uuid,
+        /// By which people know them.
+        prefixes: Vec<String>,
+    },
+    /// The tenant has no live key that begins so, or several.
+    #[error("tenant {tenant} has {found} live keys that begin with {prefix}; its live keys: {}", .prefixes.join(", "))]
+    NoSuchKey {
+        /// Whose.
+        tenant: uuid::Uuid,
+        /// What was asked for.
+        prefix: String,
+        /// How many there are of it.
+        found: usize,
+        /// By which people know those that there are.
+        prefixes: Vec<String>,
+    },
+    /// Without it the tenant could not call any more.
+    #[error("{0} is the only live key of its tenant, which could not call any more")]
+    LastKey(String),
     /// What is stored does not read as what was written.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
@@ -57,10 +90,26 @@ impl Error {
         self.sql_state().map(SqlState::code)
     }
 
+    /// Whether the constraint of that name refused a row.
+    pub(crate) fn is_violation_of(&self, constraint: &str) -> bool {
+        match self {
+            Self::Statement { source, .. } => {
+                source.as_db_error().is_some_and(|error| error.constraint() == Some(constraint))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a row breaks a unique key.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         self.sql_state() == Some(&SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// Whether another transaction held what this one waited for until it gave up.
+    #[must_use]
+    pub fn is_lock_timeout(&self) -> bool {
+        self.sql_state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
     /// Whether a row lies outside of the partition that it was sent to.

@@ -4,9 +4,12 @@
 //! It must not know HTTP, Lambda or S3, and decides nothing: what follows from a row is decided in `intake_domain`.
 
 pub mod admin;
+pub mod audit;
+pub mod claims;
 pub mod copy;
 mod database;
 mod error;
+pub mod keys;
 pub mod ledger;
 mod migrate;
 pub mod promotion;
@@ -14,6 +17,6 @@ pub mod staged;
 pub mod webhooks;
 
 pub use admin::connect;
-pub use database::{Database, Scope, retry};
+pub use database::{Database, Parameter, Scope, retry};
 pub use error::Error;
 pub use migrate::migrate;

@@ -13,6 +13,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_stock_events", include_str!("../migrations/0006_stock_events.sql")),
     ("0007_policies", include_str!("../migrations/0007_policies.sql")),
     ("0008_webhooks", include_str!("../migrations/0008_webhooks.sql")),
+    ("0009_keys", include_str!("../migrations/0009_keys.sql")),
+    ("0010_idempotency", include_str!("../migrations/0010_idempotency.sql")),
+    ("0011_traces", include_str!("../migrations/0011_traces.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

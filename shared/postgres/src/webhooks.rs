@@ -4,6 +4,7 @@
 use crate::Error;
 use crate::database::Scope;
 use crate::ledger::{self, FileStatus};
+use intake_domain::trace::TraceId;
 use std::time::{Duration, SystemTime};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -47,6 +48,8 @@ pub struct Delivery {
     pub upload_token: Uuid,
     /// When it ended.
     pub ended_at: SystemTime,
+    /// The trace of the session.
+    pub trace: Option<TraceId>,
     /// Its files in their turn, all of them ended.
     pub files: Vec<FileStatus>,
 }
@@ -152,6 +155,7 @@ pub async fn load(scope: &Scope<'_>, webhook: Uuid) -> Result<Loaded, Error> {
         session_id,
         upload_token: row.get("upload_token"),
         ended_at: row.get("ended_at"),
+        trace: ledger::trace(&row),
         files: ledger::files_of_session(scope, session_id).await?,
     })))
 }

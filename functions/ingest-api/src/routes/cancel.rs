@@ -1,15 +1,16 @@
 //! `POST /api/v1/ingest/sessions/{upload_token}/cancel`: the end of a session before it ends by itself.
 //!
-//! What is promoted stays. It may be repeated: what is cancelled stays cancelled.
+//! What is promoted stays. It may be repeated, so that it takes no claim into PostgreSQL: what is cancelled stays cancelled.
 
 use super::status;
 use crate::app::{App, CALLS_AT_ONCE};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use intake_domain::object_key::FileKey;
-use intake_lambda::Problem;
+use intake_lambda::edge::{Path, Tenant};
+use intake_lambda::{Problem, problem::Code};
 use intake_postgres::ledger::{self, FileStatus};
 use intake_postgres::retry;
 use std::sync::Arc;
@@ -22,12 +23,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look whether they are done.
 const POLL: Duration = Duration::from_millis(250);
 
+/// End an upload
+///
+/// What is promoted stays, and the answer says what that is. It may be repeated.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest/sessions/{upload_token}/cancel",
+    operation_id = "cancel_session",
+    tag = "Uploads",
+    params(("upload_token" = Uuid, Path, description = "What the session was opened with.")),
+    responses(
+        (status = 200, description = "The session has ended.", body = status::Status),
+        (
+            status = 202,
+            description = "The session ends once the work on it lets go.",
+            body = status::Status,
+            headers(("Retry-After" = u32, description = "When to look at its status, in seconds.")),
+        ),
+    )
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
+    Tenant(tenant): Tenant,
     Path(token): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let tenant = app.tenant(&headers).await?;
     let session = app.session(tenant, &token).await?.session_id;
     let ask = || async {
         let scope = app.database.begin(tenant).await?;
@@ -36,7 +55,7 @@ pub(crate) async fn handle(
         Ok(is_asked)
     };
     if !retry("ask_for_cancel", ask).await? {
-        return Err(Problem::new(StatusCode::CONFLICT, "ALREADY_ENDED", "the session has ended"));
+        return Err(Problem::new(Code::AlreadyEnded, "the session has ended"));
     }
     end_files(&app, tenant, session).await?;
     let scope = app.database.begin(tenant).await?;

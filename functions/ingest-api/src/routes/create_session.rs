@@ -2,10 +2,10 @@
 
 use crate::app::{App, CALLS_AT_ONCE};
 use crate::upload::{Parts, Upload, presign_parts, presign_put};
-use axum::body::Bytes;
+use crate::words;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use intake_domain::file_name::{self, NameError};
 use intake_domain::format::MAX_UNPACKED_BYTES;
@@ -15,14 +15,18 @@ use intake_domain::upload::{MAX_FILE_BYTES, MAX_FILES, MAX_HASHED_BYTES, MAX_SES
 use intake_domain::value::{self, Kind};
 use intake_domain::webhook::check_url;
 use intake_lambda::Problem;
-use intake_lambda::idempotent::once;
-use intake_lambda::problem::FieldError;
+use intake_lambda::edge::idempotency::replay;
+use intake_lambda::edge::{Claimed, Json, Tenant};
+use intake_lambda::fail_point;
+use intake_lambda::problem::{FieldCode, FieldError};
 use intake_lambda::time::rfc3339;
+use intake_lambda::trace;
 use intake_postgres::ledger::{self, NewFile, NewSession, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The longest name of a file, in characters.
@@ -31,47 +35,85 @@ const MAX_NAME: usize = 255;
 /// The largest manifest, in bytes.
 const MAX_MANIFEST_BYTES: usize = 64 << 10;
 
-#[derive(Deserialize)]
+/// What is going to be uploaded.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewSession)]
 #[serde(deny_unknown_fields)]
-struct Request<'a> {
-    #[serde(borrow, default)]
-    manifest: Option<&'a RawValue>,
+pub(crate) struct Request {
+    /// Anything that you want to be kept with the session; at most 64 KiB.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    manifest: Option<Box<RawValue>>,
+    /// The files. Without any, they are sent one by one with `Upload-Token`.
+    #[serde(default)]
+    #[schema(max_items = 500)]
     files: Vec<File>,
+    /// Do everything but the promotion.
     #[serde(default)]
     dry_run: bool,
+    /// An `https` URL that is called, signed, once the session has ended.
+    #[schema(format = "uri", max_length = 2048, pattern = "^https://")]
     callback_url: Option<String>,
+    #[schema(value_type = Option<words::OnError>)]
     on_error: Option<String>,
+    /// With more rejects than that, nothing of a file goes in.
+    #[schema(value_type = Option<words::MaxRejects>)]
     max_rejects: Option<Value>,
+    #[schema(value_type = Option<words::OnMissingReference>)]
     on_missing_reference: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A file that is going to be uploaded. What it says of rejects and references goes before what its session says.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewFile)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Its ending says the format. What stands before the first `_` says the dataset, where `dataset` does not.
+    #[schema(
+        max_length = 255,
+        pattern = r"^[^\u0000]*\.(ndjson|jsonl|csv)(\.gz|\.zst)?$",
+        example = "orders_1.ndjson.gz"
+    )]
     name: String,
+    #[schema(value_type = Option<words::Dataset>)]
     dataset: Option<String>,
+    #[schema(schema_with = words::file_size)]
     size_bytes: u64,
+    /// Of the file as it is uploaded, which is held against it.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     sha256: Option<String>,
+    #[schema(value_type = Option<words::OnError>)]
     on_error: Option<String>,
+    #[schema(value_type = Option<words::MaxRejects>)]
     max_rejects: Option<Value>,
+    #[schema(value_type = Option<words::OnMissingReference>)]
     on_missing_reference: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A session, and where its files go.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionCreated)]
 struct Created {
+    /// Opens the session: keep it.
     upload_token: Uuid,
     upload_id: Uuid,
+    #[schema(pattern = "^created$")]
     status: &'static str,
+    /// When files must have arrived.
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// In the order of the request.
     files: Vec<CreatedFile>,
 }
 
-#[derive(Serialize)]
+/// A file, and where it goes.
+#[derive(Serialize, ToSchema)]
 struct CreatedFile {
     file_id: Uuid,
     name: String,
+    #[schema(value_type = words::Dataset)]
     dataset: &'static str,
+    #[schema(minimum = 0)]
     size_bytes: i64,
     upload: Upload,
 }
@@ -96,26 +138,83 @@ struct Declared {
     plan: UploadPlan,
 }
 
-pub(crate) async fn handle(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    let tenant = match app.tenant(&headers).await {
-        Ok(tenant) => tenant,
-        Err(problem) => return problem.into_response(),
-    };
-    let work = create(&app, tenant, &body);
-    once(&app.idempotency, tenant, "POST /api/v1/ingest/sessions", &headers, &body, work).await
-}
-
-async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, String), Problem> {
-    let request: Request<'_> = serde_json::from_slice(body)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", error.to_string()))?;
+/// Open a session and declare its files
+///
+/// The answer has a presigned URL for each file, or for each part of a large one. Files go straight there, without the API
+/// key; what happens then is told by the session's status.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest/sessions",
+    operation_id = "create_session",
+    tag = "Uploads",
+    request_body(content = Request, examples(
+        ("files" = (summary = "Two files", value = json!({
+            "files": [
+                {"name": "products_1.ndjson", "size_bytes": 512},
+                {"name": "orders_1.csv.gz", "size_bytes": 6_291_456, "on_error": "reject_file"},
+            ],
+            "on_missing_reference": "reject",
+        }))),
+        ("dry_run" = (summary = "Only look what would happen", value = json!({
+            "files": [{"name": "customers.ndjson", "size_bytes": 1_024, "max_rejects": "0.5%"}],
+            "dry_run": true,
+        }))),
+        ("manifest" = (summary = "Files follow one by one", value = json!({"manifest": {"source": "erp", "run": 7}}))),
+    )),
+    responses((
+        status = 201,
+        description = "The session is open.",
+        body = Created,
+        links(
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("resume" = (operation_id = "resume_session", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("cancel" = (operation_id = "cancel_session", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("complete" = (operation_id = "complete_file", parameters(
+                ("upload_token" = "$response.body#/upload_token"),
+                ("file_id" = "$response.body#/files/0/file_id"),
+            ))),
+        ),
+        example = json!({
+            "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+            "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+            "status": "created",
+            "expires_at": "2026-02-07T03:04:05.678Z",
+            "files": [{
+                "file_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+                "name": "products_1.ndjson",
+                "dataset": "products",
+                "size_bytes": 512,
+                "upload": {
+                    "kind": "put",
+                    "url": "https://uploads.example.org/tenants/…?X-Amz-Signature=…",
+                    "headers": {"content-length": "512"},
+                    "expires_at": "2026-01-31T04:04:05.678Z",
+                },
+            }],
+        }),
+    ))
+)]
+pub(crate) async fn handle(
+    State(app): State<Arc<App>>,
+    Tenant(tenant): Tenant,
+    claimed: Claimed,
+    Json(request): Json<Request>,
+) -> Result<Response, Problem> {
     let accepted = check(&request, app.part_bytes, &app.webhook_allowed_hosts).map_err(Problem::invalid)?;
+    let scope = app.database.begin(tenant).await?;
+    if let Some(answer) = claimed.take(&scope).await? {
+        scope.rollback().await?;
+        return Ok(replay(answer));
+    }
     let session = NewSession {
         session_id: Uuid::now_v7(),
         upload_token: Uuid::new_v4(),
-        manifest: request.manifest.map(RawValue::get),
+        manifest: request.manifest.as_deref().map(RawValue::get),
         dry_run: request.dry_run,
         callback_url: accepted.callback_url.as_deref(),
         policy: accepted.policy,
+        trace: trace::current(),
     };
     let key = |file: &NewFile| FileKey { tenant_id: tenant, session_id: session.session_id, file_id: file.file_id };
     let begin = stream::iter(accepted.files).map(async |Declared { mut file, plan }| {
@@ -126,9 +225,7 @@ async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, Str
     });
     let (files, plans): (Vec<_>, Vec<_>) =
         begin.buffered(CALLS_AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().unzip();
-    let scope = app.database.begin(tenant).await?;
     let expires_at = ledger::create_session(&scope, &session, &files).await?;
-    scope.commit().await?;
     let mut created = Created {
         upload_token: session.upload_token,
         upload_id: session.session_id,
@@ -149,7 +246,7 @@ async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, Str
                 };
                 presign_parts(&app.objects, &parts, None).await?
             }
-            _ => presign_put(&app.objects, key(file), file.size_bytes).await?,
+            _ => presign_put(&app.objects, key(file), file.size_bytes, file.sha256.as_deref()).await?,
         };
         created.files.push(CreatedFile {
             file_id: file.file_id,
@@ -159,8 +256,10 @@ async fn create(app: &App, tenant: Uuid, body: &[u8]) -> Result<(StatusCode, Str
             upload,
         });
     }
-    let body = serde_json::to_string(&created).map_err(|error| Problem::internal(&error))?;
-    Ok((StatusCode::CREATED, body))
+    let response = claimed.keep(&scope, (StatusCode::CREATED, axum::Json(created))).await?;
+    fail_point!("ingest-api.before-commit", tenant);
+    scope.commit().await?;
+    Ok(response)
 }
 
 /// The policy that follows from what is asked for, where `otherwise` holds for what is not. `at` is the pointer to it.
@@ -170,7 +269,7 @@ fn policy(wishes: &Wishes<'_>, otherwise: Policy, at: &str, errors: &mut Vec<Fie
     };
     let on_error = wishes.on_error.as_deref().map(OnError::parse);
     if on_error == Some(None) {
-        wrong("on_error", "INVALID_ON_ERROR", "must be reject_rows or reject_file");
+        wrong("on_error", FieldCode::InvalidOnError, "must be reject_rows or reject_file");
     }
     let most = wishes.max_rejects.as_ref().map(|most| match most {
         Value::Number(count) => count.as_u64().filter(|count| i64::try_from(*count).is_ok()).map(Tolerance::Count),
@@ -179,19 +278,19 @@ fn policy(wishes: &Wishes<'_>, otherwise: Policy, at: &str, errors: &mut Vec<Fie
     });
     if most == Some(None) {
         let detail = "must be a whole number of at least 0, or a share like \"5%\" or \"0.25%\"";
-        wrong("max_rejects", "INVALID_MAX_REJECTS", detail);
+        wrong("max_rejects", FieldCode::InvalidMaxRejects, detail);
     }
     let tolerance = otherwise.tolerance.with(on_error.flatten(), most.flatten());
     if tolerance.is_none() {
         let detail = "contradicts on_error: reject_file takes no reject, reject_rows some";
-        wrong("max_rejects", "CONTRADICTORY_POLICY", detail);
+        wrong("max_rejects", FieldCode::ContradictoryPolicy, detail);
     }
     let reject_missing_references = match wishes.on_missing_reference.as_deref() {
         None => otherwise.reject_missing_references,
         Some("accept") => false,
         Some("reject") => true,
         Some(_) => {
-            wrong("on_missing_reference", "INVALID_ON_MISSING_REFERENCE", "must be accept or reject");
+            wrong("on_missing_reference", FieldCode::InvalidOnMissingReference, "must be accept or reject");
             false
         }
     };
@@ -199,11 +298,11 @@ fn policy(wishes: &Wishes<'_>, otherwise: Policy, at: &str, errors: &mut Vec<Fie
 }
 
 /// The code and the field of what a file's name is refused for.
-pub(super) fn name_error(error: &NameError) -> (&'static str, &'static str) {
+pub(super) fn name_error(error: &NameError) -> (&'static str, FieldCode) {
     match error {
-        NameError::NoDataset => ("name", "NO_DATASET"),
-        NameError::UnknownDataset(_) => ("dataset", "UNKNOWN_DATASET"),
-        NameError::UnsupportedFormat => ("name", "UNSUPPORTED_FORMAT"),
+        NameError::NoDataset => ("name", FieldCode::NoDataset),
+        NameError::UnknownDataset(_) => ("dataset", FieldCode::UnknownDataset),
+        NameError::UnsupportedFormat => ("name", FieldCode::UnsupportedFormat),
     }
 }
 
@@ -216,7 +315,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Everything that is wrong with a request, or what it comes to.
-fn check(request: &Request<'_>, part_bytes: u64, allowed_hosts: &[String]) -> Result<Accepted, Vec<FieldError>> {
+fn check(request: &Request, part_bytes: u64, allowed_hosts: &[String]) -> Result<Accepted, Vec<FieldError>> {
     let mut errors = Vec::new();
     let wishes = Wishes {
         on_error: &request.on_error,
@@ -228,25 +327,25 @@ fn check(request: &Request<'_>, part_bytes: u64, allowed_hosts: &[String]) -> Re
     let mut wrong = |pointer: &str, code, detail: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), code, detail });
     };
-    if let Some(manifest) = request.manifest {
+    if let Some(manifest) = &request.manifest {
         let refusal = match value::read(Kind::Object, manifest.get()) {
             Err((_, detail)) => Some(detail),
             Ok(_) if manifest.get().len() > MAX_MANIFEST_BYTES => Some("must be at most 64 KiB".to_owned()),
             Ok(_) => None,
         };
         if let Some(detail) = refusal {
-            wrong("/manifest", "INVALID_MANIFEST", detail);
+            wrong("/manifest", FieldCode::InvalidManifest, detail);
         }
     }
     let callback_url = match request.callback_url.as_deref().map(|url| check_url(url, allowed_hosts)).transpose() {
         Ok(url) => url.map(String::from),
         Err(error) => {
-            wrong("/callback_url", "INVALID_CALLBACK_URL", error.to_string());
+            wrong("/callback_url", FieldCode::InvalidCallbackUrl, error.to_string());
             None
         }
     };
     if request.files.len() > MAX_FILES {
-        wrong("/files", "TOO_MANY_FILES", format!("must be at most {MAX_FILES}"));
+        wrong("/files", FieldCode::TooManyFiles, format!("must be at most {MAX_FILES}"));
     }
     let mut files = Vec::new();
     for (at, file) in request.files.iter().enumerate() {
@@ -254,7 +353,7 @@ fn check(request: &Request<'_>, part_bytes: u64, allowed_hosts: &[String]) -> Re
     }
     if files.iter().map(|file| file.plan.parts()).sum::<u64>() > MAX_SESSION_PARTS {
         let detail = "are too large together: spread them over several sessions".to_owned();
-        errors.push(FieldError { pointer: "/files".to_owned(), code: "SESSION_TOO_LARGE", detail });
+        errors.push(FieldError { pointer: "/files".to_owned(), code: FieldCode::SessionTooLarge, detail });
     }
     if errors.is_empty() { Ok(Accepted { policy: session_policy, callback_url, files }) } else { Err(errors) }
 }
@@ -282,22 +381,22 @@ fn check_file(
         wrong(field, code, error.to_string());
     }
     if let Err(detail) = check_name(&file.name) {
-        wrong("name", "INVALID_NAME", detail);
+        wrong("name", FieldCode::InvalidName, detail);
     }
     let is_read_through = kind.as_ref().is_ok_and(|(_, format)| format.is_read_through());
     if file.size_bytes > MAX_FILE_BYTES {
-        wrong("size_bytes", "FILE_TOO_LARGE", format!("must be at most {MAX_FILE_BYTES}"));
+        wrong("size_bytes", FieldCode::FileTooLarge, format!("must be at most {MAX_FILE_BYTES}"));
     } else if is_read_through && file.size_bytes > MAX_UNPACKED_BYTES {
         let detail = format!("must be at most {MAX_UNPACKED_BYTES} for CSV and compressed files");
-        wrong("size_bytes", "FILE_TOO_LARGE", detail);
+        wrong("size_bytes", FieldCode::FileTooLarge, detail);
     }
     let sha256 = file.sha256.as_ref().map(|text| hex::decode(text).ok().filter(|bytes| bytes.len() == 32));
     if sha256.is_some() && file.size_bytes > MAX_HASHED_BYTES {
         let detail = format!("cannot be held against a file of over {MAX_HASHED_BYTES} bytes; leave it out");
-        wrong("sha256", "TOO_LARGE_TO_HASH", detail);
+        wrong("sha256", FieldCode::TooLargeToHash, detail);
     }
     if sha256 == Some(None) {
-        wrong("sha256", "INVALID_SHA256", "must be 64 hexadecimal digits".to_owned());
+        wrong("sha256", FieldCode::InvalidSha256, "must be 64 hexadecimal digits".to_owned());
     }
     let (dataset, format) = kind.ok()?;
     let new = NewFile {

@@ -2,16 +2,18 @@
 
 use super::status::Rows;
 use crate::app::App;
+use crate::words;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
 use intake_domain::state::FileState;
 use intake_lambda::Problem;
+use intake_lambda::edge::{Query, Tenant};
+use intake_lambda::problem::FieldCode;
 use intake_lambda::time::rfc3339;
 use intake_postgres::ledger::{self, ListedSession};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How many sessions a page has at most, and how many unless told.
@@ -31,40 +33,63 @@ const STATES: [FileState; 9] = [
     FileState::Cancelled,
 ];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
+    /// How many sessions a page has at most.
+    #[param(minimum = 1, maximum = 200, default = 50, nullable = false)]
     limit: Option<i64>,
+    /// The `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-f]{32}$", nullable = false)]
     cursor: Option<String>,
+    /// Only sessions in this state.
+    #[param(value_type = Option<words::SessionState>, nullable = false)]
     state: Option<String>,
 }
 
 /// A page.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionPage)]
 pub(crate) struct Listed {
     sessions: Vec<Session>,
     /// Where the next page begins; null on the last.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A session in a list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionSummary)]
 struct Session {
     upload_token: Uuid,
     upload_id: Uuid,
-    /// One of the predecessor's four words.
+    #[schema(value_type = words::Progress)]
     status: &'static str,
+    #[schema(value_type = words::SessionState)]
     state: FileState,
     dry_run: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_activity: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// How many files it has.
+    #[schema(minimum = 0)]
     files: i64,
+    #[schema(minimum = 0)]
     size_bytes: i64,
     rows: Rows,
+    #[schema(minimum = 0)]
     total_chunks: i64,
+    #[schema(minimum = 0)]
     completed_chunks: i64,
+    #[schema(minimum = 0)]
     failed_chunks: i64,
+    #[schema(minimum = 0)]
     total_rows: i64,
+    #[schema(minimum = 0)]
     total_errors: i64,
 }
 
@@ -91,30 +116,36 @@ impl From<ListedSession> for Session {
     }
 }
 
+/// All sessions, newest first
+#[utoipa::path(
+    get,
+    path = "/api/v1/ingest/sessions",
+    operation_id = "list_sessions",
+    tag = "Uploads",
+    params(Parameters),
+    responses((status = 200, description = "A page of sessions.", body = Listed))
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
-    headers: HeaderMap,
+    Tenant(tenant): Tenant,
+    Query(parameters): Query<Parameters>,
 ) -> Result<Json<Listed>, Problem> {
-    let tenant = app.tenant(&headers).await?;
-    let bad = |code, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
-    let Query(parameters) = parameters.map_err(|error| bad("INVALID_QUERY", error.body_text()))?;
     let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad("INVALID_LIMIT", format!("limit must be from 1 to {MAX_LIMIT}")));
+        return Err(Problem::query("limit", FieldCode::InvalidLimit, format!("must be from 1 to {MAX_LIMIT}")));
     }
     // a cursor names the last session of its page
     let before = match parameters.cursor.as_deref().map(Uuid::try_parse) {
         None => None,
         Some(Ok(session)) => Some(session),
-        Some(Err(_)) => return Err(bad("INVALID_CURSOR", "the cursor is none of ours".to_owned())),
+        Some(Err(_)) => return Err(Problem::query("cursor", FieldCode::InvalidCursor, "is none of ours")),
     };
     let state = match parameters.state.as_deref() {
         None => None,
         Some(text) => {
             let known = FileState::parse(text).filter(|state| STATES.contains(state));
-            let list = || STATES.map(FileState::as_str).join(", ");
-            Some(known.ok_or_else(|| bad("INVALID_STATE", format!("state must be one of {}", list())))?)
+            let detail = || format!("must be one of {}", STATES.map(FileState::as_str).join(", "));
+            Some(known.ok_or_else(|| Problem::query("state", FieldCode::InvalidState, detail()))?)
         }
     };
     // one more tells whether there is another page

@@ -3,7 +3,6 @@
 mod cancel;
 mod complete_file;
 mod create_session;
-mod health;
 mod list_sessions;
 mod rejects;
 mod resume;
@@ -11,21 +10,25 @@ mod small_file;
 mod status;
 
 use crate::app::App;
-use axum::Router;
-use axum::routing::{get, post};
+use intake_domain::rate::Budget;
+use intake_lambda::edge::Requirement::{Optional, Required};
+use intake_lambda::edge::{Needs, Routes};
+use intake_lambda::problem::Code;
 use std::sync::Arc;
+use utoipa_axum::routes;
 
-/// Every route of the function.
-pub(crate) fn all(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/health", get(health::handle))
-        .route("/api/v1/ingest/comprehensive", post(small_file::comprehensive))
-        .route("/api/v1/ingest/orders", post(small_file::orders))
-        .route("/api/v1/ingest/sessions", get(list_sessions::handle).post(create_session::handle))
-        .route("/api/v1/ingest/sessions/{upload_token}/status", get(status::handle))
-        .route("/api/v1/ingest/sessions/{upload_token}/resume", post(resume::handle))
-        .route("/api/v1/ingest/sessions/{upload_token}/cancel", post(cancel::handle))
-        .route("/api/v1/ingest/sessions/{upload_token}/rejects", get(rejects::handle))
-        .route("/api/v1/ingest/sessions/{upload_token}/files/{file_id}/complete", post(complete_file::handle))
-        .with_state(app)
+/// Every route of the function, with what it needs.
+#[must_use]
+pub fn all() -> Routes<Arc<App>> {
+    let key = Needs::key().limited_by(Budget::Requests);
+    Routes::new()
+        .add(routes!(small_file::comprehensive), key.idempotent(Required).refusing(small_file::REFUSALS))
+        .add(routes!(small_file::orders), key.idempotent(Required).refusing(small_file::REFUSALS))
+        .add(routes!(list_sessions::handle), key)
+        .add(routes!(create_session::handle), key.idempotent(Optional))
+        .add(routes!(status::handle), key)
+        .add(routes!(resume::handle), key.idempotent(Optional).refusing(&[Code::Cancelled, Code::Expired]))
+        .add(routes!(cancel::handle), key.idempotent(Optional).refusing(&[Code::AlreadyEnded]))
+        .add(routes!(rejects::handle), key)
+        .add(routes!(complete_file::handle), key.idempotent(Optional).refusing(complete_file::REFUSALS))
 }

@@ -4,14 +4,16 @@
 //! the ledger fails on the way; the absence of both means that it was cut off.
 
 use crate::app::App;
+use crate::words;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use intake_domain::reject::{Code, RowError};
 use intake_domain::state::session_state;
+use intake_lambda::edge::{Path, Query, Tenant};
+use intake_lambda::problem::FieldCode;
 use intake_lambda::{Problem, http};
 use intake_postgres::ledger::{self, RejectRow, RejectingFile};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A record that is nested deeper stands as a string, since common parsers would refuse the whole line.
@@ -34,32 +37,72 @@ const START: (i32, i32) = (-1, -1);
 const PAGE_ROWS: i64 = 1_000;
 const PAGE_BYTES: i64 = 512 << 10;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
+    /// Where an earlier answer ended: the `next_cursor` of its last line.
+    #[param(pattern = r"^[0-9a-f]{32}\.[0-9]{1,9}\.[0-9]{1,9}$", nullable = false)]
     cursor: Option<String>,
+    /// How many rejects the answer has at most; all of them unless told.
+    #[param(minimum = 1, nullable = false)]
     limit: Option<i64>,
 }
 
-#[derive(Serialize)]
+/// A line of the answer: a refused row, or the end.
+#[derive(ToSchema)]
+#[schema(as = RejectsLine)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the OpenAPI document alone")]
+enum Line<'a> {
+    Reject(Reject<'a>),
+    End(End),
+}
+
+/// A row that was refused.
+#[derive(Serialize, ToSchema)]
 struct Reject<'a> {
+    /// The name of the file.
     file: &'a str,
+    /// From 1; null where lines before it are not counted yet.
+    #[schema(required, minimum = 1)]
     line: Option<i64>,
+    /// Where the row begins in the file as it is unpacked.
+    #[schema(minimum = 0)]
     byte_offset: i64,
+    /// Its natural key, where it could be read: an e-mail address, a sku, an external order id.
+    #[schema(required)]
     key: Option<&'a str>,
+    #[schema(value_type = Vec<Error>, min_items = 1)]
     errors: &'a [RowError],
     record: Record<'a>,
 }
 
+/// Something that is wrong with a row.
+#[derive(ToSchema)]
+#[schema(as = RowError)]
+#[expect(dead_code, reason = "for the OpenAPI document alone")]
+struct Error {
+    #[schema(value_type = words::RowErrorCode)]
+    code: Code,
+    /// The field, as a JSON pointer; empty for the row as a whole.
+    pointer: String,
+    /// One sentence for people.
+    detail: String,
+}
+
 /// The last line of an answer.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RejectsEnd)]
 enum End {
     /// Of one that is whole.
     #[serde(rename = "_meta")]
     Meta {
         /// Where the rest begins; null when that was all.
+        #[schema(required)]
         next_cursor: Option<String>,
         /// How many rejects the answer has.
+        #[schema(minimum = 0)]
         rejects: i64,
         /// Whether there will be no more of them, because the session has ended.
         complete: bool,
@@ -67,39 +110,65 @@ enum End {
     /// Of one that breaks off.
     #[serde(rename = "error")]
     Error {
+        #[schema(example = "UNAVAILABLE")]
         code: &'static str,
         detail: &'static str,
         /// Where to go on.
+        #[schema(required)]
         next_cursor: Option<String>,
     },
 }
 
 /// A row that is an object stands as it was sent; anything else as a string, so that sent again unmended it is refused
 /// again.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RejectedRecord)]
 #[serde(untagged)]
 enum Record<'a> {
+    #[schema(value_type = HashMap<String, Value>)]
     Object(&'a RawValue),
     Text(&'a str),
 }
 
+/// Every row that was refused
+///
+/// As NDJSON, sent while it is read. The last line is `_meta`, or `error` when it breaks off; an answer with neither was cut
+/// off on the way. A `record` that is mended can be sent again, and so can the whole line.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ingest/sessions/{upload_token}/rejects",
+    operation_id = "list_rejects",
+    tag = "Uploads",
+    params(("upload_token" = Uuid, Path, description = "What the session was opened with."), Parameters),
+    responses((
+        status = 200,
+        description = "Lines of JSON, each of this schema.",
+        content_type = "application/x-ndjson",
+        body = Line,
+        example = json!({
+            "file": "customers.ndjson",
+            "line": 2,
+            "byte_offset": 99,
+            "key": "bob@example.org",
+            "errors": [{"code": "INVALID_UUID", "pointer": "/customer_id", "detail": "not a UUID"}],
+            "record": {"customer_id": "42", "name": "Bob", "email": "bob@example.org"},
+        }),
+    ))
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
+    Tenant(tenant): Tenant,
     Path(token): Path<String>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
-    headers: HeaderMap,
+    Query(parameters): Query<Parameters>,
 ) -> Result<Response, Problem> {
-    let tenant = app.tenant(&headers).await?;
-    let bad = |code, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
-    let Query(parameters) = parameters.map_err(|error| bad("INVALID_QUERY", error.body_text()))?;
     if parameters.limit.is_some_and(|limit| limit < 1) {
-        return Err(bad("INVALID_LIMIT", "limit must be at least 1".to_owned()));
+        return Err(Problem::query("limit", FieldCode::InvalidLimit, "must be at least 1"));
     }
     let after = match &parameters.cursor {
         None => None,
         Some(cursor) => {
-            let position = read_cursor(cursor);
-            Some(position.ok_or_else(|| bad("INVALID_CURSOR", "the cursor is none of ours".to_owned()))?)
+            let none = || Problem::query("cursor", FieldCode::InvalidCursor, "is none of ours");
+            Some(read_cursor(cursor).ok_or_else(none)?)
         }
     };
     let session = app.session(tenant, &token).await?;

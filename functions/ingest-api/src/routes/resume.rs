@@ -1,14 +1,12 @@
 //! `POST /api/v1/ingest/sessions/{upload_token}/resume`: a session goes on where it stopped.
 //!
 //! Chunks that were given up are tried again, work that waits is sent again, and for files that have not arrived there
-//! are fresh URLs for what is missing. It may be repeated.
+//! are fresh URLs for what is missing. It may be repeated, also while it runs, so that it takes no claim into PostgreSQL.
 
 use crate::app::{App, CALLS_AT_ONCE, check_open};
 use crate::upload::{Parts, Upload, parts_of, presign_parts, presign_put};
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use crate::words;
+use axum::extract::State;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use intake_aws::Part;
 use intake_aws::messages::{LoadChunk, ObjectCreated};
@@ -17,54 +15,79 @@ use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
 use intake_domain::upload::{UploadPlan, part_size};
 use intake_lambda::Problem;
+use intake_lambda::edge::{Json, Path, Tenant};
 use intake_postgres::ledger::{self, FileStatus, Session};
 use intake_postgres::retry;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// What to resume; all of it where nothing is named.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Resume)]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub(crate) struct Request {
+    /// Only these of the chunks that were given up.
     #[serde(default)]
     chunk_indices: Option<Vec<u32>>,
+    /// Only this file.
     #[serde(default)]
     file_id: Option<Uuid>,
 }
 
 /// What goes on.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionResumed)]
 pub(crate) struct Resumed {
     upload_id: Uuid,
     upload_token: Uuid,
     /// How many of the chunks that were asked for wait to be loaded.
+    #[schema(minimum = 0)]
     chunks_queued: i64,
+    #[schema(pattern = "^queued$")]
     status: &'static str,
     files: Vec<File>,
 }
 
-#[derive(Serialize)]
+/// A file, and what is missing of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResumedFile)]
 struct File {
     file_id: Uuid,
     name: String,
+    #[schema(value_type = words::Dataset)]
     dataset: String,
+    #[schema(value_type = words::FileState)]
     state: FileState,
+    #[schema(minimum = 0)]
     size_bytes: i64,
     arrived_bytes: u64,
     /// What is still to be uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     upload: Option<Upload>,
 }
 
+/// Go on with an upload that stopped
+///
+/// Chunks that were given up are tried again, and there are fresh URLs for what has not arrived. It may be repeated.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest/sessions/{upload_token}/resume",
+    operation_id = "resume_session",
+    tag = "Uploads",
+    params(("upload_token" = Uuid, Path, description = "What the session was opened with.")),
+    request_body(content = Option<Request>, description = "What to resume; all of it where nothing is named.", example = json!({})),
+    responses((status = 200, description = "What goes on, and what is still to be uploaded.", body = Resumed))
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
+    Tenant(tenant): Tenant,
     Path(token): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Resumed>, Problem> {
-    let tenant = app.tenant(&headers).await?;
-    let request = read(&body)?;
+    request: Option<Json<Request>>,
+) -> Result<axum::Json<Resumed>, Problem> {
+    let Json(request) = request.unwrap_or_default();
     let session = app.session(tenant, &token).await?;
     check_open(&session)?;
     let session_id = session.session_id;
@@ -88,22 +111,13 @@ pub(crate) async fn handle(
     resuming.wake().await?;
     let files = stream::iter(files).map(async |file| resuming.describe(file).await);
     let files = files.buffered(CALLS_AT_ONCE).try_collect().await?;
-    Ok(Json(Resumed {
+    Ok(axum::Json(Resumed {
         upload_id: session_id,
         upload_token: session.upload_token,
         chunks_queued,
         status: "queued",
         files,
     }))
-}
-
-/// Reads a request; none at all is one for everything.
-fn read(body: &[u8]) -> Result<Request, Problem> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Request::default());
-    }
-    let bad = |error: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", error.to_string());
-    serde_json::from_slice::<Option<_>>(body).map(Option::unwrap_or_default).map_err(bad)
 }
 
 /// A session that goes on.
@@ -188,7 +202,8 @@ impl Resuming<'_> {
         if let Some(arrived) = self.arrived(file.file_id).await? {
             return Ok((arrived, None));
         }
-        Ok((0, Some(presign_put(&self.app.objects, self.key(file.file_id), file.size_bytes).await?)))
+        let (key, sha256) = (self.key(file.file_id), file.sha256.as_deref());
+        Ok((0, Some(presign_put(&self.app.objects, key, file.size_bytes, sha256).await?)))
     }
 
     /// The size of a file's object, if it is there: then its notification may be lost, and is sent again.

@@ -5,29 +5,36 @@
 
 use super::create_session::{check_name, name_error};
 use crate::app::{App, check_open};
+use crate::words;
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::MultipartError;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use intake_domain::cut::Cutter;
 use intake_domain::failure::Failure;
 use intake_domain::format::{Compression, Format, Layout, is_suspicious};
+use intake_domain::idempotency::Answer;
 use intake_domain::object_key::FileKey;
 use intake_domain::record::Records;
+use intake_domain::state::FileState;
 use intake_domain::tolerance::Tolerance;
 use intake_domain::upload::MAX_FILES;
 use intake_domain::{Dataset, dataset, file_name};
 use intake_lambda::Problem;
-use intake_lambda::idempotent::once;
-use intake_lambda::problem::FieldError;
+use intake_lambda::edge::idempotency::replay;
+use intake_lambda::edge::{Claimed, Query, Tenant, bytes as body};
+use intake_lambda::fail_point;
+use intake_lambda::problem::{Code, FieldCode, FieldError};
+use intake_lambda::trace;
 use intake_postgres::ledger::{self, NewFile, NewSession, Policy};
-use intake_postgres::retry;
+use intake_postgres::{Scope, retry};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The largest file that is taken in a request, in bytes. A function takes 6 MB, in which a file is Base64.
@@ -39,24 +46,55 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// How much is counted at a time, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
-#[derive(Deserialize)]
+/// What a request is refused with, besides what its form says.
+pub(super) const REFUSALS: &[Code] = &[
+    Code::InvalidMultipart,
+    Code::UnsupportedEncoding,
+    Code::NotFound,
+    Code::SessionFull,
+    Code::Cancelled,
+    Code::Expired,
+];
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
+    /// What the file has rows of, where its name does not say it.
+    #[param(value_type = Option<words::Dataset>, nullable = false)]
     dataset: Option<String>,
+    /// The file's name, where the request has none. Its ending may be left out.
+    #[param(max_length = 255, nullable = false, example = "orders_1.ndjson")]
     name: Option<String>,
 }
 
+/// A form with a file.
+#[derive(ToSchema)]
+#[schema(as = FileForm)]
+#[expect(dead_code, reason = "for the OpenAPI document alone")]
+pub(crate) struct Form {
+    /// At most 4 MiB. Its file name says the dataset and the format, as `orders_1.ndjson.gz`.
+    #[schema(value_type = String, format = Binary)]
+    file: Bytes,
+}
+
 /// What is told of a file that was taken.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FileTaken)]
 struct Taken<'a> {
     upload_id: Uuid,
+    /// The file's id.
     chunk_id: Uuid,
+    /// Opens the session that the file is in.
     upload_token: Uuid,
+    #[schema(value_type = words::Dataset)]
     data_type: &'static str,
+    /// How many rows the file has, whether they are good or not.
     rows_received: u64,
-    /// Nothing is promoted yet.
+    /// Nothing is promoted yet: the session's status tells what becomes of the rows.
     rows_inserted: u64,
     rows_failed: u64,
+    #[schema(pattern = "^queued$")]
     status: &'static str,
     idempotency_key: &'a str,
 }
@@ -78,68 +116,173 @@ struct SmallFile {
     bytes: Bytes,
 }
 
+/// Send a small file
+///
+/// A file of up to 4 MiB in the request: as the field `file` of a form, or as the body with its `Content-Type` (NDJSON is
+/// also known as `application/ndjson` and `application/jsonl`).
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest/comprehensive",
+    operation_id = "ingest_file",
+    tag = "Small files",
+    params(
+        Parameters,
+        ("Upload-Token" = Option<Uuid>, Header, description = "The session that the file is added to; else it has its own."),
+        ("Content-Encoding" = Option<words::ContentEncoding>, Header, description = "How the body is compressed."),
+    ),
+    request_body(content(
+        (Form = "multipart/form-data"),
+        (String = "application/x-ndjson", example = "{\"customer_id\": \"0b0e7f8e-3f0e-4a39-9d51-0d4b2c1f7a01\", \
+            \"name\": \"Ada\", \"email\": \"ada@example.org\"}\n"),
+        (String = "text/csv", example = "product_id,sku,name,price\n\
+            9f3b1c52-8c0e-4d57-8f6c-0a4e5b7d1c11,CUP-1,A cup,12.50\n"),
+    )),
+    responses((
+        status = 201,
+        description = "The file is taken and waits.",
+        body = Taken,
+        links(
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
+        ),
+        example = json!({
+            "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+            "chunk_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+            "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+            "data_type": "orders",
+            "rows_received": 1,
+            "rows_inserted": 0,
+            "rows_failed": 0,
+            "status": "queued",
+            "idempotency_key": "orders-2026-01-31",
+        }),
+    ))
+)]
 pub(crate) async fn comprehensive(
     State(app): State<Arc<App>>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Tenant(tenant): Tenant,
+    claimed: Claimed,
+    Query(parameters): Query<Parameters>,
     request: Request,
-) -> Response {
-    let route = "POST /api/v1/ingest/comprehensive";
-    take(&app, route, None, parameters, request).await.unwrap_or_else(IntoResponse::into_response)
+) -> Result<Response, Problem> {
+    take(&app, tenant, &claimed, None, parameters, request).await
 }
 
+/// Send a small file of orders
+///
+/// As `POST /api/v1/ingest/comprehensive`, and takes no other dataset.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ingest/orders",
+    operation_id = "ingest_orders",
+    tag = "Small files",
+    params(
+        Parameters,
+        ("Upload-Token" = Option<Uuid>, Header, description = "The session that the file is added to; else it has its own."),
+        ("Content-Encoding" = Option<words::ContentEncoding>, Header, description = "How the body is compressed."),
+    ),
+    request_body(content(
+        (Form = "multipart/form-data"),
+        (String = "application/x-ndjson", example = "{\"order_id\": \"5d0f2a44-7f0b-4f4e-9a39-2d1c0e8b7a01\", \
+            \"external_order_id\": \"A-1\", \"total_amount\": \"12.50\", \"order_date\": \"2026-01-02T03:04:05Z\"}\n"),
+        (String = "text/csv", example = "order_id,external_order_id,total_amount,order_date\n\
+            5d0f2a44-7f0b-4f4e-9a39-2d1c0e8b7a01,A-1,12.50,2026-01-02T03:04:05Z\n"),
+    )),
+    responses((
+        status = 201,
+        description = "The file is taken and waits.",
+        body = Taken,
+        links(
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
+        ),
+        example = json!({
+            "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+            "chunk_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+            "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+            "data_type": "orders",
+            "rows_received": 1,
+            "rows_inserted": 0,
+            "rows_failed": 0,
+            "status": "queued",
+            "idempotency_key": "orders-2026-01-31",
+        }),
+    ))
+)]
 pub(crate) async fn orders(
     State(app): State<Arc<App>>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Tenant(tenant): Tenant,
+    claimed: Claimed,
+    Query(parameters): Query<Parameters>,
     request: Request,
-) -> Response {
-    let (route, only) = ("POST /api/v1/ingest/orders", dataset::by_name("orders"));
-    take(&app, route, only, parameters, request).await.unwrap_or_else(IntoResponse::into_response)
+) -> Result<Response, Problem> {
+    take(&app, tenant, &claimed, dataset::by_name("orders"), parameters, request).await
 }
 
 /// Takes a file, of the dataset `only` where the route takes no other.
 async fn take(
     app: &App,
-    route: &str,
+    tenant: Uuid,
+    claimed: &Claimed,
     only: Option<&'static Dataset>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    parameters: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
-    let tenant = app.tenant(&headers).await?;
-    let bad = |code, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
-    let Query(parameters) = parameters.map_err(|error| bad("INVALID_QUERY", error.body_text()))?;
-    let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap_or_default()).ok_or_else(|| {
-        bad(
-            "IDEMPOTENCY_KEY_REQUIRED",
-            "Idempotency-Key is required: without it a file might be taken twice".to_owned(),
-        )
-    })?;
+    let idempotency_key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
     let given = read(&headers, request).await?;
     let file = check(given, parameters, only)?;
     let (format, bytes) = (file.format, file.bytes.clone());
     let counted = tokio::task::spawn_blocking(move || count_rows(format, &bytes)).await;
     let rows = counted.map_err(|error| Problem::internal(&error))??;
     let token = upload_token(&headers)?;
-    // what the request means; a form that is sent again may look different
-    let mut meant = format!("{}\n{}\n{token:?}\n{format:?}\n", file.dataset.name, file.name).into_bytes();
-    meant.extend_from_slice(&file.bytes);
-    let work = async {
-        let (upload_id, upload_token, file_id, data_type) = store(app, tenant, token, file).await?;
-        let taken = Taken {
-            upload_id,
-            chunk_id: file_id,
-            upload_token,
-            data_type,
-            rows_received: rows,
-            rows_inserted: 0,
-            rows_failed: 0,
-            status: "queued",
-            idempotency_key: key,
-        };
-        let body = serde_json::to_string(&taken).map_err(|error| Problem::internal(&error))?;
-        Ok((StatusCode::CREATED, body))
+    let bytes = file.bytes.clone();
+    let scope = app.database.begin(tenant).await?;
+    if let Some(answer) = claimed.take(&scope).await? {
+        let missing = missing(&scope, &answer).await?;
+        scope.rollback().await?;
+        if let Some(key) = missing {
+            put(app, key, bytes, claimed).await?;
+        }
+        return Ok(replay(answer));
+    }
+    let data_type = file.dataset.name;
+    let (key, upload_token) = match declare(&scope, token, file).await {
+        Ok(declared) => declared,
+        Err(problem) => {
+            scope.rollback().await?;
+            return Err(problem);
+        }
     };
-    Ok(once(&app.idempotency, tenant, route, &headers, &meant, work).await)
+    let taken = Taken {
+        upload_id: key.session_id,
+        chunk_id: key.file_id,
+        upload_token,
+        data_type,
+        rows_received: rows,
+        rows_inserted: 0,
+        rows_failed: 0,
+        status: "queued",
+        idempotency_key,
+    };
+    let response = claimed.keep(&scope, (StatusCode::CREATED, Json(taken))).await?;
+    scope.commit().await?;
+    fail_point!("ingest-api.before-put", tenant);
+    put(app, key, bytes, claimed).await?;
+    Ok(response)
+}
+
+/// What an answer says of its file.
+#[derive(Deserialize)]
+struct Declared {
+    chunk_id: Uuid,
+}
+
+/// The file of an answer, if whoever gave it died before the file was in the bucket.
+async fn missing(scope: &Scope<'_>, answer: &Answer) -> Result<Option<FileKey>, Problem> {
+    let declared: Declared = serde_json::from_slice(&answer.body).map_err(|error| Problem::internal(&error))?;
+    let file = ledger::file(scope, declared.chunk_id).await?;
+    Ok(file.filter(|file| file.state == FileState::AwaitingUpload).map(|file| file.key))
 }
 
 fn too_large() -> Problem {
@@ -147,11 +290,11 @@ fn too_large() -> Problem {
         "a file in a request has at most {MAX_BYTES} bytes; declare a larger one with POST /api/v1/ingest/sessions \
          and upload it to the URLs in the answer"
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
+    Problem::new(Code::PayloadTooLarge, detail)
 }
 
-fn invalid(pointer: &str, code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::invalid(vec![FieldError { pointer: format!("/{pointer}"), code, detail: detail.into() }])
+fn invalid(pointer: &str, code: FieldCode, detail: impl Into<String>) -> Problem {
+    Problem::invalid(vec![FieldError::new(format!("/{pointer}"), code, detail)])
 }
 
 /// The session that the file is added to, where one is named.
@@ -171,7 +314,7 @@ async fn read(headers: &HeaderMap, request: Request) -> Result<Given, Problem> {
         "text/csv" => Layout::Csv,
         _ => {
             let detail = "Content-Type must be multipart/form-data, application/x-ndjson or text/csv";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
     };
     let encoding = match header(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
@@ -180,12 +323,12 @@ async fn read(headers: &HeaderMap, request: Request) -> Result<Given, Problem> {
         "zstd" => Some(Compression::Zstd),
         _ => {
             let detail = "Content-Encoding must be gzip or zstd, or not be there";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_ENCODING", detail));
+            return Err(Problem::new(Code::UnsupportedEncoding, detail));
         }
     };
-    let bytes = Bytes::from_request(request, &()).await.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", error.body_text()),
+    let bytes = body(request, &()).await.map_err(|problem| match problem.code() {
+        Code::PayloadTooLarge => too_large(),
+        _ => problem,
     })?;
     if bytes.len() > MAX_BYTES {
         return Err(too_large());
@@ -195,7 +338,7 @@ async fn read(headers: &HeaderMap, request: Request) -> Result<Given, Problem> {
 
 /// Reads the field `file` of a form; other fields are nobody's.
 async fn read_form(request: Request) -> Result<Given, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "INVALID_MULTIPART", detail);
+    let bad = |detail: String| Problem::new(Code::InvalidMultipart, detail);
     let broken = |error: MultipartError| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => bad(error.body_text()),
@@ -215,7 +358,7 @@ async fn read_form(request: Request) -> Result<Given, Problem> {
         }
         return Ok(Given { name, layout: None, encoding: None, bytes: bytes.into() });
     }
-    Err(invalid("file", "MISSING_FILE", "the form has no such field"))
+    Err(invalid("file", FieldCode::MissingFile, "the form has no such field"))
 }
 
 /// What the file is, by its name and by what is said of it.
@@ -224,7 +367,7 @@ fn check(given: Given, parameters: Parameters, only: Option<&'static Dataset>) -
     if let Some(only) = only
         && parameters.dataset.as_deref().is_some_and(|dataset| dataset != only.name)
     {
-        return Err(invalid("dataset", "DATASET_MISMATCH", format!("this path takes {} only", only.name)));
+        return Err(invalid("dataset", FieldCode::DatasetMismatch, format!("this path takes {} only", only.name)));
     }
     let dataset = only.map(|only| only.name).or(parameters.dataset.as_deref());
     let ending = layout.map(Layout::as_str);
@@ -234,9 +377,11 @@ fn check(given: Given, parameters: Parameters, only: Option<&'static Dataset>) -
         (Some(name), Some(ending)) if Format::of_name(&name).is_none() => format!("{name}.{ending}"),
         (Some(name), _) => name,
         (None, Some(ending)) => format!("{}.{ending}", dataset.unwrap_or_default()),
-        (None, None) => return Err(invalid("file", "NO_DATASET", "the field has no file name, which says what it is")),
+        (None, None) => {
+            return Err(invalid("file", FieldCode::NoDataset, "the field has no file name, which says what it is"));
+        }
     };
-    check_name(&name).map_err(|detail| invalid("name", "INVALID_NAME", detail))?;
+    check_name(&name).map_err(|detail| invalid("name", FieldCode::InvalidName, detail))?;
     let named = file_name::classify(&name, dataset).map_err(|error| {
         let (field, code) = name_error(&error);
         invalid(field, code, error.to_string())
@@ -246,10 +391,10 @@ fn check(given: Given, parameters: Parameters, only: Option<&'static Dataset>) -
         && said.name != only.name
     {
         let detail = format!("says {}, but this path takes {} only", said.name, only.name);
-        return Err(invalid("name", "DATASET_MISMATCH", detail));
+        return Err(invalid("name", FieldCode::DatasetMismatch, detail));
     }
     if layout.is_some_and(|layout| layout != format.layout) {
-        return Err(invalid("name", "FORMAT_MISMATCH", "has another ending than Content-Type says"));
+        return Err(invalid("name", FieldCode::FormatMismatch, "has another ending than Content-Type says"));
     }
     let found = Compression::of_bytes(&bytes);
     if encoding == Some(found) {
@@ -257,7 +402,7 @@ fn check(given: Given, parameters: Parameters, only: Option<&'static Dataset>) -
     } else if found != format.compression {
         // what a gateway unpacked on the way is no longer encoded, and then it is what its name says
         let detail = "says another compression than the bytes have";
-        return Err(invalid("name", "FORMAT_MISMATCH", detail));
+        return Err(invalid("name", FieldCode::FormatMismatch, detail));
     }
     Ok(SmallFile { dataset, name, format, bytes })
 }
@@ -276,7 +421,7 @@ fn count_rows(format: Format, bytes: &[u8]) -> Result<u64, Problem> {
         length += read as u64;
         if is_suspicious(bytes.len() as u64, length) {
             let detail = "unpacks to more than any honest file does";
-            return Err(invalid("file", Failure::SuspiciousCompression.as_str(), detail));
+            return Err(invalid("file", FieldCode::SuspiciousCompression, detail));
         }
         cutter.push(&block[..read]);
         while let Some(piece) = cutter.cut(read == 0) {
@@ -292,20 +437,15 @@ fn count_rows(format: Format, bytes: &[u8]) -> Result<u64, Problem> {
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err passes it")]
 fn corrupt(error: io::Error) -> Problem {
-    invalid("file", Failure::CorruptCompression.as_str(), format!("cannot be unpacked: {error}"))
+    invalid("file", FieldCode::CorruptCompression, format!("cannot be unpacked: {error}"))
 }
 
-/// Declares a file and puts it into the bucket: into the session of `token`, or one of its own. Returns the session's
-/// id and token, the file's id and its dataset.
-async fn store(
-    app: &App,
-    tenant: Uuid,
-    token: Option<Uuid>,
-    file: SmallFile,
-) -> Result<(Uuid, Uuid, Uuid, &'static str), Problem> {
+/// Declares a file, in the session of `token` or in one of its own, and returns where it goes and the session's token.
+async fn declare(scope: &Scope<'_>, token: Option<Uuid>, file: SmallFile) -> Result<(FileKey, Uuid), Problem> {
     let SmallFile { dataset, name, format, bytes } = file;
+    let file_id = Uuid::now_v7();
     let new = |policy| NewFile {
-        file_id: Uuid::now_v7(),
+        file_id,
         dataset,
         name,
         format,
@@ -314,53 +454,54 @@ async fn store(
         multipart_upload_id: None,
         policy,
     };
-    let (session_id, upload_token, file_id) = match token {
+    let (session_id, upload_token) = match token {
         Some(token) => {
-            let session = app.session(tenant, &token.to_string()).await?;
+            let session = ledger::session_by_token(scope, token).await?;
+            let session = session.ok_or_else(|| Problem::not_found("upload session"))?;
             check_open(&session)?;
-            let files = [new(session.policy)];
-            let scope = app.database.begin(tenant).await?;
-            if ledger::count_files(&scope, session.session_id).await? >= MAX_FILES as i64 {
+            if ledger::count_files(scope, session.session_id).await? >= MAX_FILES as i64 {
                 let detail = format!("a session has at most {MAX_FILES} files; go on with another one");
-                return Err(Problem::new(StatusCode::CONFLICT, "SESSION_FULL", detail));
+                return Err(Problem::new(Code::SessionFull, detail));
             }
-            ledger::add_files(&scope, session.session_id, &files).await?;
-            scope.commit().await?;
-            (session.session_id, token, files[0].file_id)
+            ledger::add_files(scope, session.session_id, &[new(session.policy)]).await?;
+            (session.session_id, token)
         }
         None => {
             let policy = Policy { tolerance: Tolerance::Any, reject_missing_references: false };
-            let (session_id, upload_token) = (Uuid::now_v7(), Uuid::new_v4());
-            let session =
-                NewSession { session_id, upload_token, manifest: None, dry_run: false, callback_url: None, policy };
-            let files = [new(policy)];
-            let scope = app.database.begin(tenant).await?;
-            ledger::create_session(&scope, &session, &files).await?;
-            scope.commit().await?;
-            (session_id, upload_token, files[0].file_id)
+            let (session_id, upload_token, trace) = (Uuid::now_v7(), Uuid::new_v4(), trace::current());
+            let session = NewSession {
+                session_id,
+                upload_token,
+                manifest: None,
+                dry_run: false,
+                callback_url: None,
+                policy,
+                trace,
+            };
+            ledger::create_session(scope, &session, &[new(policy)]).await?;
+            (session_id, upload_token)
         }
     };
-    let key = FileKey { tenant_id: tenant, session_id, file_id };
-    if let Err(error) = app.objects.put(&key.to_string(), bytes).await {
-        give_up(app, key).await;
-        return Err(error.into());
-    }
-    Ok((session_id, upload_token, file_id, dataset.name))
+    Ok((FileKey { tenant_id: scope.tenant(), session_id, file_id }, upload_token))
 }
 
-/// Ends a file that did not get into the bucket, so that it holds up nobody behind it.
-async fn give_up(app: &App, key: FileKey) {
+/// Puts a declared file into the bucket. One that does not get there is given up, so that it holds up nobody behind it, and
+/// the next request with its key sends it anew.
+async fn put(app: &App, key: FileKey, bytes: Bytes, claimed: &Claimed) -> Result<(), Problem> {
+    let Err(error) = app.objects.create(&key.to_string(), bytes).await else { return Ok(()) };
     let detail = "the file could not be stored; whoever sent it was told so";
-    let failed = retry("fail_file", || async {
+    let give_up = retry("fail_file", || async {
         let scope = app.database.begin(key.tenant_id).await?;
         ledger::fail_file(&scope, key.file_id, Failure::NeverArrived, detail).await?;
+        claimed.release(&scope).await?;
         scope.commit().await
     });
-    match failed.await {
+    match give_up.await {
         // what goes wrong here is logged, and whoever sent the file is told of its own failure
         Ok(()) => drop(app.wake(key).await),
         Err(error) => drop(Problem::from(error)),
     }
+    Err(error.into())
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 //! With `Prefer: wait=N` (RFC 7240) the answer comes when the session has ended, or after N seconds.
 
 use crate::app::App;
+use crate::words;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use intake_domain::failure::Failure;
 use intake_domain::state::{FileState, session_state};
 use intake_domain::tolerance::Tolerance;
 use intake_lambda::Problem;
+use intake_lambda::edge::{Path, Tenant};
 use intake_lambda::time::rfc3339;
 use intake_postgres::ledger::{self, FailedChunk, FileStatus, Policy, RowCounts, Session};
 use intake_postgres::webhooks::{self, WebhookStatus};
@@ -18,6 +20,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// When to ask again, in seconds.
@@ -36,111 +39,184 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// How far a session is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionStatus)]
 pub(super) struct Status {
     upload_id: Uuid,
     upload_token: Uuid,
-    /// One of the predecessor's four words.
+    #[schema(value_type = words::Progress)]
     status: &'static str,
+    #[schema(value_type = words::SessionState)]
     pub(super) state: FileState,
+    /// Whether everything is done but the promotion.
     dry_run: bool,
+    #[schema(minimum = 0)]
     total_chunks: i64,
+    /// Chunks that are promoted.
+    #[schema(minimum = 0)]
     completed_chunks: i64,
+    #[schema(minimum = 0)]
     failed_chunks: i64,
+    /// Rows that were read, whether they are good or not.
+    #[schema(minimum = 0)]
     total_rows: i64,
+    /// Rows that were refused.
+    #[schema(minimum = 0)]
     total_errors: i64,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_activity: String,
+    /// When files must have arrived.
+    #[schema(format = DateTime)]
     expires_at: String,
     rows: Rows,
+    /// Rows that came to their end in a second; null before the first of them did.
+    #[schema(required, minimum = 0)]
     rows_per_second: Option<f64>,
     bytes: Bytes,
     times: Times,
     policy: Limits,
+    /// Null where the session has no `callback_url`, and before it has ended.
+    #[schema(required)]
     webhook: Option<Webhook>,
     files: Vec<File>,
 }
 
-#[derive(Serialize)]
+/// How far a file is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FileStatus)]
 struct File {
     file_id: Uuid,
     name: String,
+    #[schema(value_type = words::Dataset)]
     dataset: String,
     format: Format,
+    #[schema(value_type = words::FileState)]
     state: FileState,
+    #[schema(minimum = 0)]
     size_bytes: i64,
+    #[schema(minimum = 0)]
     loaded_bytes: i64,
     bytes: Bytes,
     chunks: Chunks,
+    /// Chunks that were given up; the first hundred.
     failed_chunks: Vec<Failed>,
     rows: Rows,
+    /// Rows that came to their end in a second; null before the first of them did.
+    #[schema(required, minimum = 0)]
     rows_per_second: Option<f64>,
     policy: Limits,
+    /// Why it ended without all its rows being in; null where it did not.
+    #[schema(required)]
     error: Option<Error>,
+    #[schema(required, format = DateTime)]
     uploaded_at: Option<String>,
+    #[schema(required, format = DateTime)]
     planned_at: Option<String>,
+    #[schema(required, format = DateTime)]
     staged_at: Option<String>,
+    #[schema(required, format = DateTime)]
     finished_at: Option<String>,
     times: Times,
 }
 
-#[derive(Serialize)]
+/// What a file is made of.
+#[derive(Serialize, ToSchema)]
 struct Format {
+    #[schema(value_type = words::Layout)]
     layout: &'static str,
+    #[schema(value_type = words::Compression)]
     compression: &'static str,
 }
 
-#[derive(Serialize)]
+/// How many chunks of a file are how far.
+#[derive(Serialize, ToSchema)]
 struct Chunks {
+    #[schema(minimum = 0)]
     total: i64,
+    #[schema(minimum = 0)]
     staged: i64,
+    #[schema(minimum = 0)]
     promoted: i64,
+    #[schema(minimum = 0)]
     failed: i64,
 }
 
 /// A chunk that was given up.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailedChunk)]
 struct Failed {
+    #[schema(minimum = 0)]
     chunk_index: i32,
+    #[schema(value_type = words::FileErrorCode)]
     code: String,
     detail: String,
 }
 
 /// What became of rows; those accepted are promoted, rejected, staged or discarded.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RowCounts)]
 pub(super) struct Rows {
+    /// Rows that were read.
+    #[schema(minimum = 0)]
     accepted: i64,
+    /// Rows that are in: inserted, updated or unchanged.
+    #[schema(minimum = 0)]
     promoted: i64,
+    #[schema(minimum = 0)]
     inserted: i64,
+    #[schema(minimum = 0)]
     updated: i64,
+    #[schema(minimum = 0)]
     unchanged: i64,
+    /// Rows that were refused; `GET …/rejects` has them all.
+    #[schema(minimum = 0)]
     rejected: i64,
+    /// Rows that wait to be promoted.
+    #[schema(minimum = 0)]
     staged: i64,
+    /// Good rows that do not go in, because their file does not.
+    #[schema(minimum = 0)]
     discarded: i64,
+    /// Rows that refer to one that is not there, and were taken nevertheless.
+    #[schema(minimum = 0)]
     dangling_references: i64,
 }
 
 /// How much of a file as it was uploaded has been read.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = ByteCounts)]
 struct Bytes {
+    #[schema(minimum = 0)]
     total: i64,
+    #[schema(minimum = 0)]
     loaded: i64,
 }
 
 /// When a file got how far; of a session, when all its files had.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Times {
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required, format = DateTime)]
     uploaded_at: Option<String>,
+    #[schema(required, format = DateTime)]
     planned_at: Option<String>,
+    #[schema(required, format = DateTime)]
     staged_at: Option<String>,
+    #[schema(required, format = DateTime)]
     finished_at: Option<String>,
 }
 
 /// A policy as a request would ask for it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Policy)]
 struct Limits {
+    /// Null where any number may be rejected.
+    #[schema(required, value_type = Option<words::MaxRejects>)]
     max_rejects: Option<MaxRejects>,
+    #[schema(value_type = words::OnMissingReference)]
     on_missing_reference: &'static str,
 }
 
@@ -151,29 +227,44 @@ enum MaxRejects {
     Share(String),
 }
 
-#[derive(Serialize)]
+/// Why a file ended without all its rows being in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FileError)]
 struct Error {
+    #[schema(value_type = words::FileErrorCode)]
     code: String,
     detail: String,
     /// Whether `resume` lets the file go on.
     resumable: bool,
 }
 
-#[derive(Serialize)]
+/// The call to the session's `callback_url`.
+#[derive(Serialize, ToSchema)]
 struct Webhook {
     webhook_id: Uuid,
+    #[schema(format = "uri")]
     url: String,
+    #[schema(value_type = words::WebhookState)]
     state: String,
     attempts: Vec<Attempt>,
+    #[schema(required, format = DateTime)]
     next_attempt_at: Option<String>,
 }
 
-#[derive(Serialize)]
+/// One try of a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookAttempt)]
 struct Attempt {
+    #[schema(minimum = 1)]
     attempt: i32,
+    #[schema(format = DateTime)]
     attempted_at: String,
+    /// The status of the answer; null where there was none.
+    #[schema(required)]
     status: Option<u16>,
+    #[schema(required)]
     error: Option<String>,
+    #[schema(minimum = 0)]
     elapsed_ms: i32,
 }
 
@@ -225,12 +316,35 @@ impl From<WebhookStatus> for Webhook {
     }
 }
 
+/// How far an upload is
+///
+/// `Retry-After` says when to ask again, until the session has ended.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ingest/sessions/{upload_token}/status",
+    operation_id = "session_status",
+    tag = "Uploads",
+    params(
+        ("upload_token" = Uuid, Path, description = "What the session was opened with."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer once the session has ended, or \
+            after N seconds, of which at most 20 count.", example = "wait=20"),
+    ),
+    responses((
+        status = 200,
+        description = "How far the session and its files are.",
+        body = Status,
+        headers(
+            ("Retry-After" = u32, description = "When to ask again, in seconds; absent once the session has ended."),
+            ("Preference-Applied" = String, description = "The preference that was followed: `wait=N`."),
+        ),
+    ))
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
+    Tenant(tenant): Tenant,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let tenant = app.tenant(&headers).await?;
     let session = app.session(tenant, &token).await?;
     let Some(wait) = preferred_wait(&headers) else {
         return Ok(answer(StatusCode::OK, read(&app, tenant, &session).await?));

@@ -414,13 +414,16 @@ impl Refusal {
         self.status
     }
 
-    /// Whether an upload was refused for its address, which may be too old or lead to nothing any more: another may
-    /// help.
+    /// Whether an upload was refused for its address, which may be too old, lead to nothing any more, or to where an
+    /// object lies already, as it does when an answer was lost: whether there is anything left to send, and where to, is
+    /// known to the server.
     pub fn is_of_the_address(&self) -> bool {
         // S3 words it so when what signed the address has ended before the address has.
         let has_ended = || self.problem.detail.as_deref().is_some_and(|detail| detail.contains("ExpiredToken"));
         match self.status {
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => true,
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => {
+                true
+            }
             StatusCode::BAD_REQUEST => has_ended(),
             _ => false,
         }

@@ -136,6 +136,26 @@ async fn what_has_arrived_meanwhile_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_put_whose_answer_was_lost_is_not_made_twice() {
+    let put = |url: &str| Upload::Put { url: format!("{url}/put"), headers: [("if-none-match", "*")].map(own).into() };
+    let stub = Stub::start(|request: &Request, _| match request.line.as_str() {
+        "POST /api/v1/ingest/sessions/token/resume" => {
+            (200, "", json!({"files": [{"name": "a.ndjson", "state": "awaiting_upload"}]}).to_string())
+        }
+        _ => (412, "", "<Code>PreconditionFailed</Code>".to_owned()),
+    });
+    let file = Scratch::new();
+    let (result, _) = send(&stub, Uploads::from([("a.ndjson".to_owned(), put(&stub.url))]), &file.0).await;
+    result.unwrap();
+    assert_eq!((stub.count("PUT"), stub.count("POST /api/v1/ingest/sessions/token/resume")), (1, 1));
+    assert!(stub.requests()[0].headers.contains(&"if-none-match: *".to_owned()), "{:?}", stub.requests());
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[tokio::test]
 async fn an_address_that_is_refused_however_new_is_an_error() {
     let stub = Stub::start(|request: &Request, url| match request.line.as_str() {
         "POST /api/v1/ingest/sessions/token/resume" => {

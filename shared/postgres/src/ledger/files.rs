@@ -1,6 +1,6 @@
 //! Files as the workers see them.
 
-use super::{Policy, Tolerances, dataset, read_format, sql, state};
+use super::{Policy, Tolerances, dataset, read_format, sql, state, trace};
 use crate::Error;
 use crate::database::Scope;
 use intake_domain::Dataset;
@@ -8,6 +8,7 @@ use intake_domain::failure::Failure;
 use intake_domain::format::Format;
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
+use intake_domain::trace::TraceId;
 use std::time::SystemTime;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -44,6 +45,8 @@ pub struct File {
     pub dry_run: bool,
     /// Whether somebody asked for the end of its session.
     pub is_cancelled: bool,
+    /// The trace of its session.
+    pub trace: Option<TraceId>,
 }
 
 pub(super) fn read_file(scope: &Scope<'_>, row: &Row) -> Result<File, Error> {
@@ -62,6 +65,7 @@ pub(super) fn read_file(scope: &Scope<'_>, row: &Row) -> Result<File, Error> {
         policy: Tolerances::policy(row),
         dry_run: row.get("dry_run"),
         is_cancelled: row.get("is_cancelled"),
+        trace: trace(row),
     })
 }
 

@@ -27,6 +27,7 @@ use crate::Error;
 use intake_domain::format::{Compression, Format, Layout};
 use intake_domain::state::FileState;
 use intake_domain::tolerance::Tolerance;
+use intake_domain::trace::TraceId;
 use intake_domain::{Dataset, dataset};
 use tokio_postgres::Row;
 
@@ -42,6 +43,11 @@ fn read_format(row: &Row) -> Result<Format, Error> {
     let format = Layout::parse(row.get("layout")).zip(Compression::parse(row.get("compression")));
     let (layout, compression) = format.ok_or(Error::Corrupt("a file of an unknown format"))?;
     Ok(Format { layout, compression })
+}
+
+/// The trace of a session, if it is known.
+pub(crate) fn trace(row: &Row) -> Option<TraceId> {
+    row.get::<_, Option<&str>>("trace_id").and_then(TraceId::parse)
 }
 
 /// How a policy stands in its columns.

@@ -8,6 +8,7 @@ use intake_domain::format::Format;
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
 use intake_domain::tolerance::Tolerance;
+use intake_domain::trace::TraceId;
 use std::time::SystemTime;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub struct NewSession<'a> {
     pub callback_url: Option<&'a str>,
     /// What holds for its files.
     pub policy: Policy,
+    /// The trace of all that it brings about.
+    pub trace: Option<TraceId>,
 }
 
 /// What becomes of a file with bad rows.
@@ -102,6 +105,7 @@ pub async fn create_session(
                 (&max_rejects, Type::INT8),
                 (&basis_points, Type::INT4),
                 (&session.policy.reject_missing_references, Type::BOOL),
+                (&session.trace.map(|trace| trace.to_string()), Type::VARCHAR),
             ],
         )
         .await?

@@ -72,6 +72,8 @@ pub struct FileStatus {
     pub state: FileState,
     /// Its declared size.
     pub size_bytes: i64,
+    /// Its declared checksum.
+    pub sha256: Option<Vec<u8>>,
     /// Why it failed: code and detail.
     pub error: Option<(String, String)>,
     /// The id of its multipart upload, where it has one.
@@ -128,6 +130,7 @@ fn file_status(row: &Row) -> Result<FileStatus, Error> {
         policy: Tolerances::policy(row),
         state: state(row)?,
         size_bytes: row.get("size_bytes"),
+        sha256: row.get("sha256"),
         error: code.map(|code| (code, row.get::<_, Option<String>>("error_detail").unwrap_or_default())),
         multipart_upload_id: row.get("multipart_upload_id"),
         chunks: row.get("chunks"),

@@ -1,0 +1,50 @@
+//! The edge of the HTTP functions: what lies between a client and the handler of a route, as tower layers around an axum
+//! router. From outside: [`observe`] (id, log, panics), CORS, and then for each route what its [`Needs`] say:
+//! authentication, rate limit, idempotency.
+
+pub mod authenticate;
+mod cors;
+mod document;
+mod extract;
+pub mod idempotency;
+mod limit;
+mod needs;
+mod observe;
+mod routes;
+
+pub use authenticate::{Authenticator, Tenant};
+pub use document::document;
+pub use extract::{Json, Path, Query, bytes};
+pub use idempotency::Claimed;
+pub use limit::{Decision, Limiter, quotas};
+pub use needs::{Needs, Requirement};
+pub use routes::Routes;
+
+use axum::extract::Request;
+use intake_aws::idempotency::Records;
+use intake_postgres::Database;
+use std::sync::Arc;
+
+/// What the layers work with, made once for a function. It reaches them as an extension of each request.
+pub struct Edge {
+    pub(crate) database: Arc<Database>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) idempotency: Records,
+    pub(crate) limiter: Limiter,
+}
+
+impl Edge {
+    /// An edge on these stores.
+    #[must_use]
+    pub fn new(database: Arc<Database>, idempotency: Records, limiter: Limiter) -> Self {
+        Self { database, authenticator: Authenticator::default(), idempotency, limiter }
+    }
+
+    /// The edge that a request came over.
+    ///
+    /// # Panics
+    /// When the router was not made by [`Routes::serve`], which gives it to every request.
+    pub(crate) fn of(request: &Request) -> Arc<Self> {
+        Arc::clone(request.extensions().get::<Arc<Self>>().expect("Routes::serve gives every request its edge"))
+    }
+}
