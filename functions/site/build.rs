@@ -22,6 +22,9 @@ const NO_LOGO: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/s
 /// What a page calls the way from itself to the root of the API; a request fills it in.
 const ROOT: &str = "{root}";
 
+/// Files by their names.
+type Files = Vec<(String, Vec<u8>)>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=pages");
     println!("cargo::rerun-if-changed=openapi.json");
@@ -58,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The files of Swagger UI that its page needs.
-fn swagger_ui() -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
+fn swagger_ui() -> Result<Files, Box<dyn Error>> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
     let mut files = Vec::new();
     for at in 0..archive.len() {

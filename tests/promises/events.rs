@@ -24,6 +24,7 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
     let chores = ground.invoke("Maintain", &event("maintain.hourly")?).await?;
     assert!(["partitions", "expired", "resent"].iter().all(|chore| chores[chore].is_u64()), "{chores}");
 
+    assert_eq!(ground.invoke("Site", &event("site.docs")?).await?["statusCode"], 200);
     let mut request = event("ingest-api.create-session")?;
     assert_eq!(ground.invoke("IngestApi", &request).await?["statusCode"], 401, "the sample's tenant is unknown");
     let shop = Shop::open(&ground).await?;

@@ -5,7 +5,9 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use intake_domain::idempotency::name;
+use intake_aws::idempotency::CLAIM_LIFETIME;
+use intake_domain::idempotency::{self as stored, Claim, Found, name};
+use intake_postgres::{Database, claims};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -20,8 +22,8 @@ const COMPREHENSIVE: &str = "/api/v1/ingest/comprehensive";
 /// Longer than the claim of a function that died holds.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// A short life for a claim, so that a test can wait for its end.
-const SHORT: Duration = Duration::from_secs(1);
+/// A short life for a claim, so that a test can wait for its end. It is counted in whole seconds, and is a part of one shorter.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// How many keys are fought over, and by how many each.
 const KEYS: i32 = 20;
@@ -129,10 +131,10 @@ pub(super) async fn an_answer_is_given_again_byte_for_byte(ground: Arc<Ground>) 
     let shop = Shop::open(&ground).await?;
     let customers = ndjson((0..20).map(customer));
     let customers = customers.as_slice();
-    let requests: [(&str, Box<dyn Fn() -> RequestBuilder + Send + Sync>); 3] = [
-        (SESSIONS, Box::new(|| create(&shop, "again"))),
-        (COMPREHENSIVE, Box::new(|| form(&shop, "again", customers))),
-        ("/api/v1/ingest/orders", Box::new(|| raw(&shop, "again"))),
+    let requests: [(&str, &dyn Fn() -> RequestBuilder); 3] = [
+        (SESSIONS, &|| create(&shop, "again")),
+        (COMPREHENSIVE, &|| form(&shop, "again", customers)),
+        ("/api/v1/ingest/orders", &|| raw(&shop, "again")),
     ];
     for (nth, (path, request)) in requests.iter().enumerate() {
         let first = Answer::to(request()).await?;
@@ -405,7 +407,7 @@ pub(super) async fn a_claim_that_ran_out_is_held_by_postgresql(ground: Arc<Groun
     let gone = tokio::time::timeout(Duration::from_millis(150), slow.answer(set_level(&shop, "gone", &body)));
     ensure!(gone.await.is_err(), "it was answered");
     refused(&other.answer(set_level(&shop, "gone", &body)).await?, 409, "IDEMPOTENCY_KEY_IN_USE")?;
-    tokio::time::sleep(2 * SHORT).await;
+    tokio::time::sleep(SHORT + Duration::from_millis(500)).await;
     let answer = other.answer(set_level(&shop, "gone", &body)).await?;
     assert_eq!((answer.status, is_replayed(&answer)), (200, false), "{answer:?}");
 
@@ -414,6 +416,53 @@ pub(super) async fn a_claim_that_ran_out_is_held_by_postgresql(ground: Arc<Groun
     refused(&slow.answer(set_level(&shop, "panics", &panics)).await?, 500, "INTERNAL")?;
     assert_eq!(slow.answer(set_level(&shop, "panics", &json!({"level": 3}))).await?.status, 200);
     assert_eq!(levels(&shop).await?, ["1", "2", "3"]);
+    Ok(())
+}
+
+pub(super) async fn a_claim_is_given_back_by_its_own_request_alone(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let lifetimes = [SHORT, CLAIM_LIFETIME, CLAIM_LIFETIME];
+    let probes = try_join_all(lifetimes.map(|lifetime| Probe::over(&ground, &ground.aws, lifetime))).await?;
+    // the first fails when its claim has run out and the second has the key, which the third must find in use
+    let fails = json!({"level": 1, "pause_ms": 3000, "panics": true});
+    let send = async |nth: usize, at_ms| {
+        tokio::time::sleep(Duration::from_millis(at_ms)).await;
+        probes[nth].answer(set_level(&shop, "taken over", &fails)).await
+    };
+    let (first, second, third) = tokio::try_join!(send(0, 0), send(1, 2500), send(2, 3500))?;
+    refused(&first, 500, "INTERNAL")?;
+    refused(&third, 409, "IDEMPOTENCY_KEY_IN_USE")?;
+    refused(&second, 500, "INTERNAL")?;
+    assert!(levels(&shop).await?.is_empty());
+    Ok(())
+}
+
+pub(super) async fn a_transaction_that_waits_too_long_for_a_claim_gives_up(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let claim = Claim { name: [1; 32], fingerprint: [2; 32], at: 1_800_000_000, id: Uuid::now_v7() };
+    let other = Claim { fingerprint: [3; 32], ..claim.clone() };
+    let answer = stored::Answer { status: 201, headers: vec![("a".to_owned(), "b: c".to_owned())], body: vec![0, 255] };
+    let [one, two] = [(); 2].map(|()| Database::new(&ground.endpoints.api_database_url, "tests"));
+    let (one, two) = (one?, two?);
+    let scope = one.begin(shop.id).await?;
+    assert_eq!(claims::take(&scope, &claim).await?, Found::Nothing);
+    let waiting = two.begin(shop.id).await?;
+    waiting.query("limit", "set local lock_timeout = '100ms'", &[]).await?;
+    assert_eq!(claims::take(&waiting, &claim).await?, Found::Running);
+    drop(waiting);
+    claims::keep(&scope, &claim, &answer).await?;
+    scope.commit().await?;
+
+    let scope = two.begin(shop.id).await?;
+    assert_eq!(claims::take(&scope, &claim).await?, Found::Answer(answer));
+    assert_eq!(claims::take(&scope, &other).await?, Found::OtherRequest);
+    let late = Claim { at: claim.expires_at() - 1, ..other.clone() };
+    assert_eq!(claims::take(&scope, &late).await?, Found::OtherRequest);
+    let anew = Claim { at: claim.expires_at(), ..other };
+    assert_eq!(claims::take(&scope, &anew).await?, Found::Nothing);
+    claims::release(&scope, &anew).await?;
+    assert_eq!(claims::take(&scope, &claim).await?, Found::Nothing);
+    scope.rollback().await?;
     Ok(())
 }
 
@@ -446,7 +495,7 @@ pub(super) async fn without_dynamodb_nothing_is_written(ground: Arc<Ground>) -> 
     let first = probe.answer(set_level(&shop, "half", &body)).await?;
     assert_eq!((first.status, is_replayed(&first)), (200, false));
     line.hang(&[]);
-    tokio::time::sleep(2 * SHORT).await;
+    tokio::time::sleep(SHORT + Duration::from_millis(500)).await;
     let again = probe.answer(set_level(&shop, "half", &body)).await?;
     ensure!(is_replayed(&again), "{again:?}");
     same(&again, &first)?;

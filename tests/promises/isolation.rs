@@ -317,7 +317,8 @@ pub(super) async fn a_role_that_gets_around_the_policies_is_refused(ground: Arc<
 const LEAF: &str = "select remainder::text from generate_series(0, 7) as remainder
     where satisfies_hash_partition('customers'::regclass, 8, remainder, $1::uuid)";
 
-/// A shop whose rows lie in the same partitions as another's, so that nothing but the loader's own care keeps them apart.
+/// A shop whose rows lie in the same partitions as another's, so that nothing but the loader's own care keeps them
+/// apart.
 async fn neighbour(shop: &Shop) -> Result<Shop> {
     let wanted = shop.books.texts(LEAF, &[&shop.id]).await?;
     for _ in 0..200 {

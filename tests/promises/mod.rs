@@ -18,6 +18,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod limits;
+mod openapi;
 mod policies;
 mod problems;
 mod rejects;
@@ -112,6 +113,8 @@ pub(crate) fn list(trials: &mut Trials) {
             the_last_of_three_keys_holds,
             of_fifty_at_once_one_has_its_effect,
             a_claim_that_ran_out_is_held_by_postgresql,
+            a_claim_is_given_back_by_its_own_request_alone,
+            a_transaction_that_waits_too_long_for_a_claim_gives_up,
             without_dynamodb_nothing_is_written,
             a_key_costs_two_writes,
         }
@@ -135,6 +138,13 @@ pub(crate) fn list(trials: &mut Trials) {
             a_path_of_another_tenant_is_unknown,
             whoever_is_refused_is_written_down,
             an_entry_that_cannot_be_written_changes_no_answer,
+        }
+        openapi {
+            the_served_document_is_the_committed_one,
+            every_method_that_a_path_does_not_take_is_405,
+            pages_need_nobody_else,
+            assets_are_packed_and_kept,
+            a_page_behind_a_stage_finds_its_parts,
         }
         resent {
             the_file_sent_twice_is_all_unchanged,

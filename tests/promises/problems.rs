@@ -47,7 +47,7 @@ pub(super) async fn a_wrong_field_is_pointed_at(ground: Arc<Ground>) -> Result<(
         (json!({"numbers": [1]}), "/text", "MISSING_FIELD"),
         (json!({"text": 7}), "/text", "INVALID_VALUE"),
         (json!({"text": "a", "numbers": [1, 256]}), "/numbers/1", "INVALID_VALUE"),
-        (json!(["a"]), "", "INVALID_VALUE"),
+        (json!("a"), "", "INVALID_VALUE"),
     ] {
         let answer = probe.answer(shop.request(Method::POST, &path).json(&body)).await?;
         let problem = problem(&answer, &path, 422, "INVALID_REQUEST")?;

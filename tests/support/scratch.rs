@@ -1,5 +1,5 @@
-//! A database beside the stack's, with the same schema and roles, for tests that fill every table or leave a door open; and
-//! what only a superuser can do.
+//! A database beside the stack's, with the same schema and roles, for tests that fill every table or leave a door open;
+//! and what only a superuser can do.
 
 use super::Ground;
 use anyhow::{Context, Result};

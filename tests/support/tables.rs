@@ -140,8 +140,8 @@ pub(crate) async fn tenant_tables(client: &Client) -> Result<Vec<TenantTable>> {
 }
 
 impl TenantTable {
-    /// A statement that inserts another row of the tenant each time that it is run. What the row refers to is the tenant's
-    /// and must be there.
+    /// A statement that inserts another row of the tenant each time that it is run. What the row refers to is the
+    /// tenant's and must be there.
     pub(crate) async fn insert(&self, owner: &Client, tenant: Uuid) -> Result<String> {
         owner.execute("select set_config('app.tenant_id', $1, false)", &[&tenant.to_string()]).await?;
         let (mut names, mut values) = (Vec::new(), Vec::new());

@@ -36,13 +36,19 @@ impl Outcome {
 }
 
 impl RateTable {
-    /// The slots in that table. Nothing is tried again: a second attempt would not know of the first, and take two slots
-    /// for one request.
+    /// The slots in that table.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self::with_patience(config, table, PATIENCE)
+    }
+
+    /// The slots in a table whose answers are waited for so long. Nothing is tried again: a second attempt would not know
+    /// of the first, and take two slots for one request.
+    #[must_use]
+    pub fn with_patience(config: &SdkConfig, table: String, patience: Duration) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
+            .timeout_config(TimeoutConfig::builder().operation_timeout(patience).build());
         Self { client: aws_sdk_dynamodb::Client::from_conf(config.build()), table }
     }
 

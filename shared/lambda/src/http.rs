@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_breaks_off_has_nothing_added() {
-        let pieces = || futures_util::stream::iter([Ok("begun"), Err(std::io::Error::other("lost")), Ok("more")]);
+        let pieces = || stream::iter([Ok("begun"), Err(std::io::Error::other("lost")), Ok("more")]);
         let routes = Router::new().fallback(async move || Body::from_stream(pieces()));
         let answer = answer(routes, invocation(include_str!("../../../events/ingest-api.create-session.json"))).await;
         let pieces: Vec<_> = answer.stream.try_collect().await.unwrap();

@@ -41,9 +41,9 @@ revoke execute on function take_key_slot from public;
 create trigger take_key_slot before insert or update of revoked_at on api_keys
 for each row when (new.revoked_at is null) execute function take_key_slot();
 
--- Which stored hashes may be that of a key is asked by the first bytes of its hash, and the whole of it is compared by the
--- one who asks, in a time that does not depend on it: an index would stop at the first byte that differs. It is asked
--- before any tenant is known, and so of the owner.
+-- Which stored hashes may be that of a key is asked by the first bytes of its hash, and the whole of it is compared by
+-- the one who asks, in a time that does not depend on it: an index would stop at the first byte that differs. It is
+-- asked before any tenant is known, and so of the owner.
 create index api_keys_lookup on api_keys (substring(key_hash from 1 for 8));
 create function find_keys(lookup bytea)
 returns table (key_hash bytea, tenant_id uuid, is_revoked boolean, is_noted boolean)
@@ -92,7 +92,14 @@ grant insert on audit_log to intake_api;
 -- An entry of a caller that is no known tenant's belongs to none, so that the policy lets nobody write or see it. This
 -- writes such entries, and can write no others.
 create function log_unknown_caller(
-    audit_id uuid, code text, key_prefix text, source_ip inet, method text, path text, request_id text, occurrences integer
+    audit_id uuid,
+    code text,
+    key_prefix text,
+    source_ip inet,
+    method text,
+    path text,
+    request_id text,
+    occurrences integer
 ) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     insert into public.audit_log

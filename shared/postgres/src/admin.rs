@@ -42,8 +42,8 @@ pub struct TenantRow {
 /// says of a new key. Returns whether the tenant is new.
 ///
 /// # Errors
-/// [`Error::KeyTaken`] when another tenant holds the key, [`Error::TwoLiveKeys`] when it would be the tenant's third; any
-/// other [`Error`] of the database.
+/// [`Error::KeyTaken`] when another tenant holds the key, [`Error::TwoLiveKeys`] when it would be the tenant's third;
+/// any other [`Error`] of the database.
 pub async fn add_tenant(client: &mut Client, tenant: &NewTenant, event: KeyEvent) -> Result<bool, Error> {
     let failed = || Error::statement("admin/add_tenant");
     let transaction = client.transaction().await.map_err(failed())?;

@@ -1,5 +1,5 @@
-//! The log of who was refused and what became of keys. A tenant's entries are under row-level security as all that it has;
-//! those of callers whom nobody knows belong to no tenant, and only the operator sees them.
+//! The log of who was refused and what became of keys. A tenant's entries are under row-level security as all that it
+//! has; those of callers whom nobody knows belong to no tenant, and only the operator sees them.
 
 use crate::{Database, Error, retry};
 use intake_domain::audit::{KeyEvent, Kind};

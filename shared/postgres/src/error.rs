@@ -48,7 +48,7 @@ pub enum Error {
         prefixes: Vec<String>,
     },
     /// The tenant has no live key that begins so, or several.
-    #[error("tenant {tenant} has {found} live keys that begin with {prefix}; its live keys: {}", .prefixes.join(", "))]
+    #[error("{found} live keys of tenant {tenant} begin with {prefix}, of these: {}", .prefixes.join(", "))]
     NoSuchKey {
         /// Whose.
         tenant: uuid::Uuid,
@@ -60,7 +60,7 @@ pub enum Error {
         prefixes: Vec<String>,
     },
     /// Without it the tenant could not call any more.
-    #[error("{0} is the only live key of its tenant, which could not call any more")]
+    #[error("{0} is the only live key of its tenant, which could not call without it")]
     LastKey(String),
     /// What is stored does not read as what was written.
     #[error("corrupt: {0}")]
@@ -124,7 +124,8 @@ impl Error {
         self.sql_state().is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("23"))
     }
 
-    /// Whether the same transaction may succeed when run again at once: serialization failure, deadlock, lost connection.
+    /// Whether the same transaction may succeed when run again at once: serialization failure, deadlock, lost
+    /// connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! API keys: whose one is, for the functions of the API; and what becomes of them, for the operator. A tenant has at most two
-//! that are live, so that a new one can be handed out before the old one goes.
+//! API keys: whose one is, for the functions of the API; and what becomes of them, for the operator. A tenant has at
+//! most two that are live, so that a new one can be handed out before the old one goes.
 
 use crate::audit;
 use crate::{Database, Error};
@@ -31,8 +31,8 @@ pub enum Holder {
 
 /// Whose key has this SHA-256; that it was used is noted at most once a minute.
 ///
-/// The database finds what begins as the hash does. Which of it, if any, is the hash is found out here in a time that does
-/// not depend on where they differ: an index would stop at the first byte.
+/// The database finds what begins as the hash does. Which of it, if any, is the hash is found out here in a time that
+/// does not depend on where they differ: an index would stop at the first byte.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
@@ -156,12 +156,12 @@ pub(crate) async fn add(
     transaction.commit().await.map_err(Error::statement("commit"))
 }
 
-/// Revokes the live key of a tenant that begins with `prefix`: it is refused from then on, after a minute at the latest,
-/// which is how long the functions of the API remember it. Returns it and the live keys that are left.
+/// Revokes the live key of a tenant that begins with `prefix`: it is refused from then on, after a minute at the
+/// latest, which is how long the functions of the API remember it. Returns it and the live keys that are left.
 ///
 /// # Errors
-/// [`Error::NoTenant`], [`Error::NoSuchKey`]; [`Error::LastKey`] when no other is live, unless `even_the_last`; any other
-/// [`Error`] of the database.
+/// [`Error::NoTenant`], [`Error::NoSuchKey`]; [`Error::LastKey`] when no other is live, unless `even_the_last`; any
+/// other [`Error`] of the database.
 pub async fn revoke(
     client: &mut Client,
     tenant: Uuid,

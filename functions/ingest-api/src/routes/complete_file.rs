@@ -21,7 +21,10 @@ pub(super) const REFUSALS: &[Code] =
 
 /// What became of a file.
 #[derive(Serialize, ToSchema)]
-#[schema(as = FileCompleted)]
+#[schema(as = FileCompleted, example = json!({
+    "file_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+    "status": "uploaded",
+}))]
 pub(crate) struct Completed {
     file_id: Uuid,
     #[schema(pattern = "^uploaded$")]

@@ -202,11 +202,6 @@ pub(crate) async fn handle(
     Json(request): Json<Request>,
 ) -> Result<Response, Problem> {
     let accepted = check(&request, app.part_bytes, &app.webhook_allowed_hosts).map_err(Problem::invalid)?;
-    let scope = app.database.begin(tenant).await?;
-    if let Some(answer) = claimed.take(&scope).await? {
-        scope.rollback().await?;
-        return Ok(replay(answer));
-    }
     let session = NewSession {
         session_id: Uuid::now_v7(),
         upload_token: Uuid::new_v4(),
@@ -225,6 +220,12 @@ pub(crate) async fn handle(
     });
     let (files, plans): (Vec<_>, Vec<_>) =
         begin.buffered(CALLS_AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().unzip();
+    // no transaction waits for the bucket; an upload that was begun in vain holds nothing, and the bucket forgets it
+    let scope = app.database.begin(tenant).await?;
+    if let Some(answer) = claimed.take(&scope).await? {
+        scope.rollback().await?;
+        return Ok(replay(answer));
+    }
     let expires_at = ledger::create_session(&scope, &session, &files).await?;
     let mut created = Created {
         upload_token: session.upload_token,

@@ -50,7 +50,30 @@ pub(crate) struct Parameters {
 
 /// A page.
 #[derive(Serialize, ToSchema)]
-#[schema(as = SessionPage)]
+#[schema(as = SessionPage, example = json!({
+    "sessions": [{
+        "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+        "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+        "status": "completed",
+        "state": "completed_with_errors",
+        "dry_run": false,
+        "created_at": "2026-01-31T03:04:05.678Z",
+        "last_activity": "2026-01-31T03:04:06.912Z",
+        "expires_at": "2026-02-07T03:04:05.678Z",
+        "files": 1,
+        "size_bytes": 162,
+        "rows": {
+            "accepted": 2, "promoted": 1, "inserted": 1, "updated": 0, "unchanged": 0, "rejected": 1, "staged": 0,
+            "discarded": 0, "dangling_references": 0,
+        },
+        "total_chunks": 1,
+        "completed_chunks": 1,
+        "failed_chunks": 0,
+        "total_rows": 2,
+        "total_errors": 1,
+    }],
+    "next_cursor": "01980f1e5d6c7b3a9d510d4b2c1f7a01",
+}))]
 pub(crate) struct Listed {
     sessions: Vec<Session>,
     /// Where the next page begins; null on the last.

@@ -38,7 +38,33 @@ pub(crate) struct Request {
 
 /// What goes on.
 #[derive(Serialize, ToSchema)]
-#[schema(as = SessionResumed)]
+#[schema(as = SessionResumed, example = json!({
+    "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+    "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+    "chunks_queued": 0,
+    "status": "queued",
+    "files": [{
+        "file_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+        "name": "orders_1.ndjson",
+        "dataset": "orders",
+        "state": "awaiting_upload",
+        "size_bytes": 20_971_520,
+        "arrived_bytes": 16_777_216,
+        "upload": {
+            "kind": "multipart",
+            "part_size_bytes": 16_777_216,
+            "arrived_parts": [1],
+            "parts": [{
+                "part_number": 2,
+                "size_bytes": 4_194_304,
+                "url": "https://uploads.example.org/tenants/…?partNumber=2&X-Amz-Signature=…",
+            }],
+            "complete_path":
+                "/api/v1/ingest/sessions/5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37/files/01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44/complete",
+            "expires_at": "2026-01-31T04:04:05.678Z",
+        },
+    }],
+}))]
 pub(crate) struct Resumed {
     upload_id: Uuid,
     upload_token: Uuid,

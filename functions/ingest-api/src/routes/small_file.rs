@@ -127,8 +127,8 @@ struct SmallFile {
     tag = "Small files",
     params(
         Parameters,
-        ("Upload-Token" = Option<Uuid>, Header, description = "The session that the file is added to; else it has its own."),
-        ("Content-Encoding" = Option<words::ContentEncoding>, Header, description = "How the body is compressed."),
+        ("Upload-Token" = Option<Uuid>, Header, nullable = false, description = "The session that the file is added to; else it has its own."),
+        ("Content-Encoding" = inline(Option<words::ContentEncoding>), Header, nullable = false, description = "How the body is compressed."),
     ),
     request_body(content(
         (Form = "multipart/form-data"),
@@ -178,8 +178,8 @@ pub(crate) async fn comprehensive(
     tag = "Small files",
     params(
         Parameters,
-        ("Upload-Token" = Option<Uuid>, Header, description = "The session that the file is added to; else it has its own."),
-        ("Content-Encoding" = Option<words::ContentEncoding>, Header, description = "How the body is compressed."),
+        ("Upload-Token" = Option<Uuid>, Header, nullable = false, description = "The session that the file is added to; else it has its own."),
+        ("Content-Encoding" = inline(Option<words::ContentEncoding>), Header, nullable = false, description = "How the body is compressed."),
     ),
     request_body(content(
         (Form = "multipart/form-data"),

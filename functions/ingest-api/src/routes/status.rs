@@ -40,7 +40,66 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// How far a session is.
 #[derive(Serialize, ToSchema)]
-#[schema(as = SessionStatus)]
+#[schema(as = SessionStatus, example = json!({
+    "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
+    "upload_token": "5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37",
+    "status": "completed",
+    "state": "completed_with_errors",
+    "dry_run": false,
+    "total_chunks": 1,
+    "completed_chunks": 1,
+    "failed_chunks": 0,
+    "total_rows": 2,
+    "total_errors": 1,
+    "created_at": "2026-01-31T03:04:05.678Z",
+    "last_activity": "2026-01-31T03:04:06.912Z",
+    "expires_at": "2026-02-07T03:04:05.678Z",
+    "rows": {
+        "accepted": 2, "promoted": 1, "inserted": 1, "updated": 0, "unchanged": 0, "rejected": 1, "staged": 0,
+        "discarded": 0, "dangling_references": 0,
+    },
+    "rows_per_second": 2.041,
+    "bytes": {"total": 162, "loaded": 162},
+    "times": {
+        "created_at": "2026-01-31T03:04:05.678Z",
+        "uploaded_at": "2026-01-31T03:04:05.932Z",
+        "planned_at": "2026-01-31T03:04:06.120Z",
+        "staged_at": "2026-01-31T03:04:06.471Z",
+        "finished_at": "2026-01-31T03:04:06.912Z",
+    },
+    "policy": {"max_rejects": null, "on_missing_reference": "accept"},
+    "webhook": null,
+    "files": [{
+        "file_id": "01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44",
+        "name": "customers.ndjson",
+        "dataset": "customers",
+        "format": {"layout": "ndjson", "compression": "none"},
+        "state": "completed_with_errors",
+        "size_bytes": 162,
+        "loaded_bytes": 162,
+        "bytes": {"total": 162, "loaded": 162},
+        "chunks": {"total": 1, "staged": 1, "promoted": 1, "failed": 0},
+        "failed_chunks": [],
+        "rows": {
+            "accepted": 2, "promoted": 1, "inserted": 1, "updated": 0, "unchanged": 0, "rejected": 1, "staged": 0,
+            "discarded": 0, "dangling_references": 0,
+        },
+        "rows_per_second": 2.041,
+        "policy": {"max_rejects": null, "on_missing_reference": "accept"},
+        "error": null,
+        "uploaded_at": "2026-01-31T03:04:05.932Z",
+        "planned_at": "2026-01-31T03:04:06.120Z",
+        "staged_at": "2026-01-31T03:04:06.471Z",
+        "finished_at": "2026-01-31T03:04:06.912Z",
+        "times": {
+            "created_at": "2026-01-31T03:04:05.678Z",
+            "uploaded_at": "2026-01-31T03:04:05.932Z",
+            "planned_at": "2026-01-31T03:04:06.120Z",
+            "staged_at": "2026-01-31T03:04:06.471Z",
+            "finished_at": "2026-01-31T03:04:06.912Z",
+        },
+    }],
+}))]
 pub(super) struct Status {
     upload_id: Uuid,
     upload_token: Uuid,
@@ -326,7 +385,7 @@ impl From<WebhookStatus> for Webhook {
     tag = "Uploads",
     params(
         ("upload_token" = Uuid, Path, description = "What the session was opened with."),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer once the session has ended, or \
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=N` (RFC 7240): answer once the session has ended, or \
             after N seconds, of which at most 20 count.", example = "wait=20"),
     ),
     responses((

@@ -106,7 +106,10 @@ fn for_people(fields: &Map<String, Value>) -> String {
         false => format!("{time} {:<5} {}: {}", of("level"), of("target"), of("message")),
     };
     let is_said = |name: &str| HEAD.contains(&name) || LEFT_OUT.contains(&name) || name == "_aws";
-    for (name, value) in fields.iter().filter(|(name, _)| !is_said(name)) {
+    // what happened comes before what it happened to
+    let (ids, rest): (Vec<_>, Vec<_>) =
+        fields.iter().filter(|(name, _)| !is_said(name)).partition(|(name, _)| name.ends_with("_id"));
+    for (name, value) in rest.into_iter().chain(ids) {
         // writing to a string does not fail
         let _ = write!(line, " {name}={}", text(value));
     }
@@ -157,8 +160,8 @@ mod tests {
     #[test]
     fn lines_of_json_are_shown_as_sentences() {
         let args = |metrics, raw| Args { parts: Vec::new(), follow: false, lines: 1, metrics, raw };
-        let said = r#"{"level":"INFO","target":"load_chunk::load","timestamp":"2026-11-22T06:49:19.434045Z","message":"chunk staged","accepted":20,"file_id":"f","name":"message"}"#;
-        let shown = "06:49:19.434 INFO  load_chunk::load: chunk staged accepted=20 file_id=f";
+        let said = r#"{"level":"INFO","target":"load_chunk::load","timestamp":"2026-11-22T06:49:19.434045Z","message":"chunk staged","file_id":"f","rejected":20,"name":"message"}"#;
+        let shown = "06:49:19.434 INFO  load_chunk::load: chunk staged rejected=20 file_id=f";
         assert_eq!(args(false, false).read(said).as_deref(), Some(shown));
         assert_eq!(args(false, true).read(said).as_deref(), Some(said));
         assert_eq!(args(false, false).read("panicked at x").as_deref(), Some("panicked at x"));

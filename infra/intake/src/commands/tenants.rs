@@ -44,7 +44,7 @@ enum Action {
         #[arg(long, value_name = "UUID")]
         tenant_id: Option<Uuid>,
     },
-    /// Give a tenant a second key, which is shown once and noted in the key file; the older one works until it is revoked
+    /// Give a tenant a second key, shown once and noted in the key file; the older one works until it is revoked
     RotateKey {
         /// Whose
         #[arg(value_name = "TENANT")]

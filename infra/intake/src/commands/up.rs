@@ -28,6 +28,7 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
     let mut stack = Stack::start(&settings, &say).await?;
     // in the background these lines would be shown to somebody else, and about another program
     if std::io::stdin().is_terminal() {
+        output.say(&format!("docs     {}/api/docs/", stack.endpoints().api_url));
         output.say(&format!("health   {}/health", stack.endpoints().api_url));
         output.say(&format!("database its URLs are in {}", settings.state_dir.join("endpoints.json").display()));
         output.say("ctrl-c ends it");

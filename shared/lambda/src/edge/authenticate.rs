@@ -106,8 +106,8 @@ impl Authenticator {
     /// The tenant that calls.
     ///
     /// # Errors
-    /// 401 without a key, with two that differ, or with one that is not live; 404 on a path that is not the caller's; 503
-    /// when the database cannot be asked.
+    /// 401 without a key, with two that differ, or with one that is not live; 404 on a path that is not the caller's;
+    /// 503 when the database cannot be asked.
     async fn admit(&self, parts: &Parts, database: &Database, now: SystemTime) -> Result<Uuid, Problem> {
         let caller = self.caller(parts, database, now).await;
         self.write_counted(database, now).await;
@@ -266,7 +266,8 @@ impl Memory {
     }
 
     fn is_fresh(&self, entry: &Remembered, now: SystemTime) -> bool {
-        // of a clock that was set back nothing can be told; and one that stands still in a frozen function is no use here
+        // of a clock that was set back nothing can be told; and one that stands still in a frozen function is no use
+        // here
         now.duration_since(entry.asked_at).is_ok_and(|age| age < self.lifetime)
     }
 

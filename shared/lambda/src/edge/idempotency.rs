@@ -115,7 +115,11 @@ fn respond(answer: Answer) -> Response {
 
 /// Runs a request at most once for its key. Without a key it simply runs, where the route does not require one.
 pub(super) async fn layer(is_required: bool, request: Request, next: Next) -> Response {
-    once(is_required, request, next).await.unwrap_or_else(IntoResponse::into_response)
+    let response = once(is_required, request, next).await.unwrap_or_else(IntoResponse::into_response);
+    if response.headers().contains_key(REPLAYED) {
+        metrics::counter!("IdempotentReplays").increment(1);
+    }
+    response
 }
 
 async fn once(is_required: bool, request: Request, next: Next) -> Result<Response, Problem> {
@@ -142,7 +146,6 @@ async fn once(is_required: bool, request: Request, next: Next) -> Result<Respons
         id: Uuid::now_v7(),
     };
     if let Some(answer) = answer_of(edge.idempotency.claim(tenant, &claim).await?)? {
-        metrics::counter!("IdempotentReplays").increment(1);
         return Ok(replay(answer));
     }
     fail_point!("idempotency.claimed", tenant);

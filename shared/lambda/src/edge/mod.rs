@@ -1,5 +1,5 @@
 //! The edge of the HTTP functions: what lies between a client and the handler of a route, as tower layers around an axum
-//! router. From outside: [`observe`] (id, log, panics), CORS, and then for each route what its [`Needs`] say:
+//! router. From outside: `observe` (id, log, panics), CORS, and then for each route what its [`Needs`] say:
 //! authentication, rate limit, idempotency.
 
 pub mod authenticate;

@@ -45,8 +45,9 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         }
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(status = response.status().as_u16(), elapsed_ms, "answered");
-        metrics::counter!("Requests", "Status" => class(response.status())).increment(1);
-        metrics::histogram!("RequestTime").record(telemetry::milliseconds(started.elapsed()));
+        let class = class(response.status());
+        metrics::counter!("Requests", "Status" => class).increment(1);
+        metrics::histogram!("RequestTime", "Status" => class).record(telemetry::milliseconds(started.elapsed()));
         telemetry::flush();
         response.extensions_mut().insert(Span::current());
         if let Ok(id) = HeaderValue::from_str(&request_id) {
