@@ -1,7 +1,8 @@
 //! How often a tenant may call: on the real table through limiters of several functions, and through the API.
 
-use crate::support::{Answer, Dice, Ground, Probe, Shop};
+use crate::support::{Answer, Dice, Ground, Line, Probe, Shop};
 use anyhow::{Context, Result, ensure};
+use aws_config::SdkConfig;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -9,20 +10,15 @@ use intake_aws::RateTable;
 use intake_aws::idempotency::Records;
 use intake_domain::rate::{Budget, Quotas, WINDOW_MS};
 use intake_lambda::edge::{Decision, Edge, Limiter};
-use reqwest::{Method, Url};
+use reqwest::Method;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 /// A minute's edge, in 2026, in milliseconds since 1970.
 const EDGE: u64 = 29_833_333 * WINDOW_MS;
-
-/// What every request to the table has in its head, once.
-const REQUEST: &[u8] = b"DynamoDB_20120810.UpdateItem";
 
 /// A time that goes by when the test says so.
 #[derive(Clone, Default)]
@@ -41,14 +37,19 @@ impl Clock {
 /// More of it than a function has: what the machine does besides must not be taken for a table that is down.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A limiter as one function has it, on the table at `url`.
-fn limiter(ground: &Ground, url: &str, quotas: Quotas, clock: &Clock) -> Result<Limiter> {
-    limiter_with(ground, url, quotas, clock, PATIENCE)
+/// A limiter as one function has it, on the table that is reached through `aws`.
+fn limiter(ground: &Ground, aws: &SdkConfig, quotas: Quotas, clock: &Clock) -> Result<Limiter> {
+    limiter_with(ground, aws, quotas, clock, PATIENCE)
 }
 
-fn limiter_with(ground: &Ground, url: &str, quotas: Quotas, clock: &Clock, patience: Duration) -> Result<Limiter> {
-    let aws = ground.aws.to_builder().endpoint_url(url).build();
-    let table = RateTable::with_patience(&aws, ground.table("RateTable")?.to_owned(), patience);
+fn limiter_with(
+    ground: &Ground,
+    aws: &SdkConfig,
+    quotas: Quotas,
+    clock: &Clock,
+    patience: Duration,
+) -> Result<Limiter> {
+    let table = RateTable::with_patience(aws, ground.table("RateTable")?.to_owned(), patience);
     let clock = clock.clone();
     Ok(Limiter::with_clock(table, quotas, move || clock.now()))
 }
@@ -68,9 +69,9 @@ async fn burst(limiter: &Limiter, tenant: Uuid, requests: usize) -> usize {
 }
 
 pub(super) async fn two_functions_share_one_budget_over_a_minutes_edge(ground: Arc<Ground>) -> Result<()> {
-    let (clock, tenant, url) = (Clock::default(), Uuid::now_v7(), &ground.endpoints.aws_url);
+    let (clock, tenant, aws) = (Clock::default(), Uuid::now_v7(), &ground.aws);
     let (one, other) =
-        (limiter(&ground, url, of_requests(100), &clock)?, limiter(&ground, url, of_requests(100), &clock)?);
+        (limiter(&ground, aws, of_requests(100), &clock)?, limiter(&ground, aws, of_requests(100), &clock)?);
     let both = async |requests| {
         let (one, other) = tokio::join!(burst(&one, tenant, requests), burst(&other, tenant, requests));
         one + other
@@ -90,8 +91,8 @@ pub(super) async fn two_functions_share_one_budget_over_a_minutes_edge(ground: A
 }
 
 pub(super) async fn no_minute_sees_more_than_the_quota(ground: Arc<Ground>) -> Result<()> {
-    let (clock, tenant, url) = (Clock::default(), Uuid::now_v7(), &ground.endpoints.aws_url);
-    let limiters = [limiter(&ground, url, of_requests(100), &clock)?, limiter(&ground, url, of_requests(100), &clock)?];
+    let (clock, tenant, aws) = (Clock::default(), Uuid::now_v7(), &ground.aws);
+    let limiters = [limiter(&ground, aws, of_requests(100), &clock)?, limiter(&ground, aws, of_requests(100), &clock)?];
     let (mut dice, mut now, mut admitted) = (Dice::new(4), EDGE - 30_000, Vec::new());
     for _ in 0..60 {
         now += match dice.chance(20) {
@@ -110,126 +111,60 @@ pub(super) async fn no_minute_sees_more_than_the_quota(ground: Arc<Ground>) -> R
     Ok(())
 }
 
-/// Stands before the table: counts what it is asked, says how long it took to answer, and can be down.
-struct Relay {
-    url: String,
-    requests: AtomicUsize,
-    is_down: AtomicBool,
-    answered_in: Mutex<Duration>,
-}
-
-impl Relay {
-    async fn open(ground: &Ground) -> Result<Arc<Self>> {
-        let table = Url::parse(&ground.endpoints.aws_url)?;
-        let table = format!("{}:{}", table.host_str().context("a host")?, table.port().context("a port")?);
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let relay = Arc::new(Self {
-            url: format!("http://{}", listener.local_addr()?),
-            requests: AtomicUsize::new(0),
-            is_down: AtomicBool::new(false),
-            answered_in: Mutex::default(),
-        });
-        let opened = Arc::clone(&relay);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (relay, table) = (Arc::clone(&relay), table.clone());
-                tokio::spawn(async move { relay.pass(client, TcpStream::connect(table).await?).await });
-            }
-        });
-        Ok(opened)
-    }
-
-    /// Passes on what both sides say, until one of them is gone or the relay is down.
-    async fn pass(&self, mut client: TcpStream, mut table: TcpStream) -> std::io::Result<()> {
-        client.set_nodelay(true)?;
-        table.set_nodelay(true)?;
-        let (mut asked, mut answer, mut tail) = ([0; 16 << 10], [0; 64 << 10], Vec::new());
-        let mut since = Instant::now();
-        loop {
-            tokio::select! {
-                read = client.read(&mut asked) => match read? {
-                    0 => break,
-                    _ if self.is_down.load(Ordering::Relaxed) => break,
-                    read => {
-                        tail.extend_from_slice(&asked[..read]);
-                        let begun = tail.windows(REQUEST.len()).filter(|part| *part == REQUEST).count();
-                        self.requests.fetch_add(begun, Ordering::Relaxed);
-                        tail.drain(..tail.len().saturating_sub(REQUEST.len() - 1));
-                        since = Instant::now();
-                        table.write_all(&asked[..read]).await?;
-                    }
-                },
-                read = table.read(&mut answer) => match read? {
-                    0 => break,
-                    read => {
-                        *self.answered_in.lock().expect("nobody panicked") = since.elapsed();
-                        client.write_all(&answer[..read]).await?;
-                    }
-                },
-            }
-        }
-        Ok(())
-    }
-
-    /// How often the table was asked since the last time.
-    fn asked(&self) -> usize {
-        self.requests.swap(0, Ordering::Relaxed)
-    }
-}
-
 pub(super) async fn a_request_costs_one_write_and_a_denial_none(ground: Arc<Ground>) -> Result<()> {
-    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
+    let (clock, tenant, line) = (Clock::default(), Uuid::now_v7(), Line::open(&ground).await?);
     clock.set(EDGE);
-    let limiter = |requests| limiter(&ground, &relay.url, of_requests(requests), &clock);
+    let limiter = |requests| limiter(&ground, &line.aws, of_requests(requests), &clock);
     let one = limiter(1_000)?;
     for left in (0..200).rev() {
         let decision = take(&one, tenant).await;
         ensure!(decision.is_allowed && decision.standings[0].remaining == 800 + left, "{decision:?}");
     }
-    assert_eq!(relay.asked(), 200);
+    assert_eq!(line.calls().len(), 200);
 
     let (one, other, tenant) = (limiter(100)?, limiter(100)?, Uuid::now_v7());
     assert_eq!(burst(&one, tenant, 100).await, 100);
-    relay.asked();
+    line.calls().len();
     clock.set(EDGE + 15_000);
-    assert_eq!((burst(&one, tenant, 2_000).await, relay.asked()), (0, 0));
+    assert_eq!((burst(&one, tenant, 2_000).await, line.calls().len()), (0, 0));
     let denied = take(&one, tenant).await;
     assert_eq!((denied.retry_after(), denied.standings[0].reset_ms), (Some(45), WINDOW_MS - 15_000));
     // one that knows nothing looks once into each of the two items
     for asked in [2, 0, 0] {
-        assert_eq!((take(&other, tenant).await.retry_after(), relay.asked()), (Some(45), asked));
+        assert_eq!((take(&other, tenant).await.retry_after(), line.calls().len()), (Some(45), asked));
     }
     clock.set(EDGE + WINDOW_MS);
     ensure!(take(&other, tenant).await.is_allowed, "the answer said when");
-    assert_eq!(relay.asked(), 1);
+    assert_eq!(line.calls().len(), 1);
     Ok(())
 }
 
 pub(super) async fn a_table_that_is_down_is_stood_in_for(ground: Arc<Ground>) -> Result<()> {
-    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
+    let (clock, tenant, line) = (Clock::default(), Uuid::now_v7(), Line::open(&ground).await?);
     clock.set(EDGE);
-    let one = limiter(&ground, &relay.url, of_requests(100), &clock)?;
+    let one = limiter(&ground, &line.aws, of_requests(100), &clock)?;
     assert_eq!(burst(&one, tenant, 40).await, 40);
-    relay.is_down.store(true, Ordering::Relaxed);
+    line.fail(&["UpdateItem"]);
     let since = Instant::now();
     assert_eq!(burst(&one, tenant, 30).await, 30, "what the table said still counts");
     ensure!(since.elapsed() < Duration::from_millis(500), "nobody waits: {:?}", since.elapsed());
-    relay.is_down.store(false, Ordering::Relaxed);
-    relay.asked();
-    assert_eq!((burst(&one, tenant, 1).await, relay.asked()), (1, 0), "not asked at once");
+    line.fail(&[]);
+    line.calls().len();
+    assert_eq!((burst(&one, tenant, 1).await, line.calls().len()), (1, 0), "not asked at once");
     clock.set(EDGE + 5_000);
     for left in (0..29).rev() {
         let decision = take(&one, tenant).await;
         ensure!(decision.is_allowed && decision.standings[0].remaining == left, "what passed meanwhile counts");
     }
-    assert_eq!((burst(&one, tenant, 100).await, relay.asked()), (0, 29));
+    assert_eq!((burst(&one, tenant, 100).await, line.calls().len()), (0, 29));
 
     // a port where nobody is, and one where nobody answers
     let nobody = TcpListener::bind("127.0.0.1:0").await?;
     let closed = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
     let patience = Duration::from_millis(500);
     for (address, longest) in [(closed, patience), (nobody.local_addr()?, 3 * patience)] {
-        let limiter = limiter_with(&ground, &format!("http://{address}"), of_requests(100), &clock, patience)?;
+        let aws = ground.aws.to_builder().endpoint_url(format!("http://{address}")).build();
+        let limiter = limiter_with(&ground, &aws, of_requests(100), &clock, patience)?;
         let since = Instant::now();
         let mut allowed = 0;
         for _ in 0..300 {
@@ -318,33 +253,5 @@ pub(super) async fn a_tenant_that_calls_too_often_is_told_when_to_come_again(gro
     }
     let spared = other.get(PATH).await?;
     assert_eq!((spared.status, spared.header("ratelimit")), (200, Some("\"requests\";r=999;t=60")));
-    Ok(())
-}
-
-/// The times of `of` in microseconds: in the middle, and of the slowest 5 %.
-fn percentiles(mut of: Vec<Duration>) -> (u128, u128) {
-    of.sort_unstable();
-    (of[of.len() / 2].as_micros(), of[of.len() * 95 / 100].as_micros())
-}
-
-pub(super) async fn a_limit_costs_little_besides_its_write(ground: Arc<Ground>) -> Result<()> {
-    let (clock, tenant, relay) = (Clock::default(), Uuid::now_v7(), Relay::open(&ground).await?);
-    clock.set(EDGE);
-    let limiter = limiter(&ground, &relay.url, Quotas::default(), &clock)?;
-    let (mut allowed, mut denied) = (Vec::new(), Vec::new());
-    for _ in 0..2_000 {
-        let since = Instant::now();
-        let decision = take(&limiter, tenant).await;
-        let took = since.elapsed();
-        match decision.is_allowed {
-            true => allowed.push(took.saturating_sub(*relay.answered_in.lock().expect("nobody panicked"))),
-            false => denied.push(took),
-        }
-    }
-    assert_eq!((allowed.len(), denied.len(), relay.asked()), (1_000, 1_000, 1_000));
-    let (allowed, denied) = (percentiles(allowed.split_off(50)), percentiles(denied));
-    eprintln!("µs of a request besides the table's answer: p50 {}, p95 {}", allowed.0, allowed.1);
-    eprintln!("µs of a denial: p50 {}, p95 {}", denied.0, denied.1);
-    ensure!(allowed.0 < 2_000 && denied.0 < 200, "{allowed:?} {denied:?}");
     Ok(())
 }

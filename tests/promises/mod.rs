@@ -227,7 +227,6 @@ pub(crate) fn list(trials: &mut Trials) {
             no_minute_sees_more_than_the_quota,
             a_request_costs_one_write_and_a_denial_none,
             a_table_that_is_down_is_stood_in_for,
-            a_limit_costs_little_besides_its_write,
             a_tenant_that_calls_too_often_is_told_when_to_come_again,
         }
         isolation { a_loader_leaves_no_row_in_another_tenant }

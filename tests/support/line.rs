@@ -1,7 +1,7 @@
 //! A line to DynamoDB that counts the calls that go over it, and can go dead.
 
 use super::Ground;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use aws_config::SdkConfig;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -28,6 +28,8 @@ struct Traffic {
     calls: Mutex<Vec<Call>>,
     /// The operations that do not get there any more.
     dead: Mutex<Vec<&'static str>>,
+    /// Those that fail at once.
+    broken: Mutex<Vec<&'static str>>,
     /// Those whose answers do not come back.
     deaf: Mutex<Vec<&'static str>>,
 }
@@ -56,6 +58,7 @@ impl Line {
             http: reqwest::Client::new(),
             calls: Mutex::default(),
             dead: Mutex::default(),
+            broken: Mutex::default(),
             deaf: Mutex::default(),
         });
         let router = axum::Router::new().fallback(pass).with_state(Arc::clone(&traffic));
@@ -71,6 +74,11 @@ impl Line {
     /// From here on these operations hang, and no others.
     pub(crate) fn hang(&self, operations: &[&'static str]) {
         *lock(&self.traffic.dead) = operations.to_vec();
+    }
+
+    /// From here on these operations fail at once, and no others.
+    pub(crate) fn fail(&self, operations: &[&'static str]) {
+        *lock(&self.traffic.broken) = operations.to_vec();
     }
 
     /// From here on these operations are done and not answered, and no others.
@@ -94,6 +102,7 @@ async fn forward(traffic: &Traffic, request: Request) -> Result<Response> {
     let since = Instant::now();
     let is_dead = lock(&traffic.dead).contains(&operation.as_str());
     hang_if(is_dead).await;
+    ensure!(!lock(&traffic.broken).contains(&operation.as_str()), "it is to fail");
     let body: Bytes = to_bytes(body, usize::MAX).await?;
     head.headers.remove("host");
     let request = traffic.http.request(head.method, format!("{}{}", traffic.to, head.uri)).headers(head.headers);
