@@ -51,7 +51,7 @@ def filter_case(context, case):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Keeps most requests from being taken for one another's repetition, and none waiting for an end that never comes."""
+    """Keeps most requests from being taken for one another's repetition, and all from waiting for long."""
     headers = case.headers or {}
     key = headers.get("Idempotency-Key")
     if isinstance(key, str) and KEY.fullmatch(key) and next(requests) % 4:

@@ -1,5 +1,6 @@
-//! Packs what the pages are made of: Swagger UI and ReDoc out of the crates that carry them, our own files out of `pages/`, and
-//! the OpenAPI document. A file's name has a part of its hash in it, so that a browser may keep it for ever.
+//! Packs what the pages are made of: Swagger UI and ReDoc out of the crates that carry them, our own files out of
+//! `pages/`, and the OpenAPI document. A file's name has a part of its hash in it, so that a browser may keep it for
+//! ever.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

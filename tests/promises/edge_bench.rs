@@ -1,4 +1,5 @@
-//! What the edge costs besides the answers of its stores. It is measured and promises nothing: a machine is as busy as it is.
+//! What the edge costs besides the answers of its stores. It is measured and promises nothing: a machine is as busy as
+//! it is.
 
 use crate::support::{Ground, Line, Probe, Shop};
 use anyhow::{Result, ensure};

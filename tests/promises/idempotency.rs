@@ -22,7 +22,8 @@ const COMPREHENSIVE: &str = "/api/v1/ingest/comprehensive";
 /// Longer than the claim of a function that died holds.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// A short life for a claim, so that a test can wait for its end. It is counted in whole seconds, and is a part of one shorter.
+/// A short life for a claim, so that a test can wait for its end. It is counted in whole seconds, and is a part of one
+/// shorter.
 const SHORT: Duration = Duration::from_secs(2);
 
 /// How many keys are fought over, and by how many each.

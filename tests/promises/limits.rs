@@ -248,8 +248,10 @@ pub(super) async fn a_tenant_that_calls_too_often_is_told_when_to_come_again(gro
         let wait = problem["retry_after"].as_u64().context("a time")?;
         ensure!((1..=60).contains(&wait), "{problem}");
         assert_eq!(answer.header("retry-after").and_then(|after| after.parse().ok()), Some(wait));
-        assert_eq!(number(answer, "ratelimit", ";t="), Some(wait));
-        assert_eq!(number(answer, "ratelimit", ";r="), Some(0));
+        // or others were faster at each slot, and one may come again at once
+        let is_used_up = number(answer, "ratelimit", ";r=") == Some(0);
+        let told = if is_used_up { number(answer, "ratelimit", ";t=") } else { Some(1) };
+        assert_eq!(told, Some(wait), "{answer:?}");
     }
     let spared = other.get(PATH).await?;
     assert_eq!((spared.status, spared.header("ratelimit")), (200, Some("\"requests\";r=999;t=60")));

@@ -1,6 +1,7 @@
 //! `ingest-api`: upload sessions over HTTP. See README.md.
 
-#![recursion_limit = "256"] // `json!`, of which the examples in the OpenAPI document are made, takes a step for each token
+// the examples in the OpenAPI document are made with `json!`, which takes a step for each token
+#![recursion_limit = "256"]
 
 mod app;
 mod routes;

@@ -1,5 +1,5 @@
-//! The words that stand in requests and answers, for the OpenAPI document: the code that reads and writes them is the one
-//! list of them.
+//! The words that stand in requests and answers, for the OpenAPI document: the code that reads and writes them is the
+//! one list of them.
 
 use intake_domain::dataset;
 use intake_domain::failure::Failure;
@@ -10,6 +10,12 @@ use intake_domain::upload::MAX_FILE_BYTES;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat};
 use utoipa::openapi::{Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
+
+/// What a token is, in parameters of paths.
+pub(crate) const UPLOAD_TOKEN: &str = "What the session was opened with.";
+
+/// Where it stands in the answer of whatever opens a session.
+pub(crate) const TOKEN_OF_ANSWER: &str = "$response.body#/upload_token";
 
 macro_rules! words {
     ($($name:ident = $description:literal: $words:expr;)*) => {$(
@@ -36,7 +42,6 @@ words! {
         ["pending", "processing", "completed", "failed"];
     Layout = "How rows are laid out.": [Rows::Ndjson, Rows::Csv].map(Rows::as_str);
     Compression = "How a file is compressed.": [Packing::None, Packing::Gzip, Packing::Zstd].map(Packing::as_str);
-    ContentEncoding = "How a body is compressed.": ["identity", "gzip", "zstd"];
     OnError = "What becomes of a file with bad rows: the good ones go in, or none.": ["reject_rows", "reject_file"];
     OnMissingReference = "What becomes of rows that refer to one that is not there.": ["accept", "reject"];
     RowErrorCode = "What is wrong with a row.": Code::ALL.iter().map(|(_, code, ..)| *code);
@@ -63,7 +68,9 @@ impl ToSchema for MaxRejects {}
 /// The size of a file that is declared, in bytes.
 pub(crate) fn file_size() -> Object {
     let size = ObjectBuilder::from(integer(MAX_FILE_BYTES)).examples([6_291_456]);
-    size.description(Some("How many bytes the file has. Files that must be read through to be cut, CSV and compressed ones, have at most 20 GiB.")).build()
+    let text =
+        "How many bytes the file has; CSV and compressed files, which are read through to be cut, at most 20 GiB.";
+    size.description(Some(text)).build()
 }
 
 fn integer(maximum: u64) -> Object {

@@ -4,7 +4,8 @@ use axum::extract::Request;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 
-/// The way from the path that a client asked for to the root of the API, as a relative reference; empty where it is the root.
+/// The way from the path that a client asked for to the root of the API, as a relative reference; empty where it is the
+/// root.
 ///
 /// Behind a stage, `/live/api/docs/`, the function does not know how its paths begin; and it is asked for with and
 /// without the slash at the end, which leads to different places.

@@ -15,8 +15,8 @@ use uuid::Uuid;
 /// taken for dead, and the next one with its key runs; if both run, PostgreSQL lets one of them have its effect.
 pub const CLAIM_LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long one attempt of a call may take. The table answers within 10 ms; what takes longer is the first connection of a
-/// new function, whose share of a core makes a TLS handshake a matter of 100 ms.
+/// How long one attempt of a call may take. The table answers within 10 ms; what takes longer is the first connection
+/// of a new function, whose share of a core makes a TLS handshake a matter of 100 ms.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// How long a call may take with all its attempts: then whoever waits is told to come again.
@@ -43,11 +43,12 @@ impl Records {
     }
 
     /// Claims a key for a request of `tenant`: where nothing is found run it, then [`keep`](Self::keep) its answer or
-    /// [`release`](Self::release) the claim. Expiry is judged by the claim's time: the table removes expired records late.
+    /// [`release`](Self::release) the claim. Expiry is judged by the claim's time: the table removes expired records
+    /// late.
     ///
     /// # Errors
-    /// [`Error::Call`] and [`Error::Unreadable`]; then it is unknown whether the key is claimed, and the request must not
-    /// run.
+    /// [`Error::Call`] and [`Error::Unreadable`]; then it is unknown whether the key is claimed, and the request must
+    /// not run.
     pub async fn claim(&self, tenant: Uuid, claim: &Claim) -> Result<Found, Error> {
         let number = |seconds: u64| AttributeValue::N(seconds.to_string());
         let claimed = self
@@ -60,7 +61,8 @@ impl Records {
             .item("claimed_until", number(claim.at + self.claim_lifetime.as_secs()))
             .item("expires_at", number(claim.expires_at()))
             .condition_expression(
-                "attribute_not_exists(id) or expires_at <= :now or (attribute_not_exists(answer) and claimed_until <= :now)",
+                "attribute_not_exists(id) or expires_at <= :now \
+                 or (attribute_not_exists(answer) and claimed_until <= :now)",
             )
             .expression_attribute_values(":now", number(claim.at))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -102,8 +104,8 @@ impl Records {
         }
     }
 
-    /// Gives a claim back: its request had no effect, and the next one with its key may. Does nothing when the claim ran
-    /// out and another request has the key.
+    /// Gives a claim back: its request had no effect, and the next one with its key may. Does nothing when the claim
+    /// ran out and another request has the key.
     ///
     /// # Errors
     /// [`Error::Call`].

@@ -21,7 +21,8 @@ pub struct Claim {
     pub name: [u8; 32],
     /// SHA-256 of what the request means: the same key must not stand for another request.
     pub fingerprint: [u8; 32],
-    /// When it is made, in seconds since 1970. What has expired by then is gone, whether its store has removed it or not.
+    /// When it is made, in seconds since 1970. What has expired by then is gone, whether its store has removed it or
+    /// not.
     pub at: u64,
     /// Which of all claims of this name it is.
     pub id: Uuid,
@@ -35,8 +36,8 @@ impl Claim {
     }
 }
 
-/// What stands for a request in the stores: a path may be longer than their keys, and what clients choose for a key is their
-/// own affair.
+/// What stands for a request in the stores: a path may be longer than their keys, and what clients choose for a key is
+/// their own affair.
 #[must_use]
 pub fn name(method: &str, path: &str, key: &str) -> [u8; 32] {
     // none of the three can have a line feed

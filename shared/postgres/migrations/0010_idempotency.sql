@@ -1,5 +1,5 @@
--- Requests that had their effect here, each with its answer, which commits with the effect: whoever repeats one after its
--- function died finds both or neither.
+-- Requests that had their effect here, each with its answer, which commits with the effect: whoever repeats one after
+-- its function died finds both or neither.
 
 create table idempotency_claims (
     tenant_id uuid not null references tenants,

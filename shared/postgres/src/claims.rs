@@ -1,5 +1,5 @@
-//! Requests that have their effect once, claimed inside of the transaction of the effect, where the answer is kept too: both
-//! commit or neither does.
+//! Requests that have their effect once, claimed inside of the transaction of the effect, where the answer is kept too:
+//! both commit or neither does.
 
 use crate::Error;
 use crate::database::Scope;
@@ -17,9 +17,9 @@ macro_rules! sql {
 /// How many expired claims are removed in one transaction.
 const REMOVED_AT_ONCE: i64 = 1_000;
 
-/// Takes a claim: where nothing is found, have the effect and [`keep`] the answer in the same transaction. A transaction
-/// that has the same claim is waited for. Where anything is found the transaction has nothing more to do, and after
-/// [`Found::Running`] it can do nothing more.
+/// Takes a claim: where nothing is found, have the effect and [`keep`] the answer in the same transaction. A
+/// transaction that has the same claim is waited for. Where anything is found the transaction has nothing more to do,
+/// and after [`Found::Running`] it can do nothing more.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
@@ -81,8 +81,8 @@ pub async fn release(scope: &Scope<'_>, claim: &Claim) -> Result<(), Error> {
     scope.execute(name, sql, &with).await.map(drop)
 }
 
-/// Removes what has expired, of all tenants, a part at a time, and returns how many they were. The operator's connection is
-/// asked for: nobody else sees all tenants.
+/// Removes what has expired, of all tenants, a part at a time, and returns how many they were. The operator's
+/// connection is asked for: nobody else sees all tenants.
 ///
 /// # Errors
 /// Any [`Error`] of the database.

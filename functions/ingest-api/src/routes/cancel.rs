@@ -1,9 +1,11 @@
 //! `POST /api/v1/ingest/sessions/{upload_token}/cancel`: the end of a session before it ends by itself.
 //!
-//! What is promoted stays. It may be repeated, so that it takes no claim into PostgreSQL: what is cancelled stays cancelled.
+//! What is promoted stays. It may be repeated, so that it takes no claim into PostgreSQL: what is cancelled stays
+//! cancelled.
 
 use super::status;
 use crate::app::{App, CALLS_AT_ONCE};
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -31,7 +33,7 @@ const POLL: Duration = Duration::from_millis(250);
     path = "/api/v1/ingest/sessions/{upload_token}/cancel",
     operation_id = "cancel_session",
     tag = "Uploads",
-    params(("upload_token" = Uuid, Path, description = "What the session was opened with.")),
+    params(("upload_token" = Uuid, Path, description = words::UPLOAD_TOKEN)),
     responses(
         (status = 200, description = "The session has ended.", body = status::Status),
         (

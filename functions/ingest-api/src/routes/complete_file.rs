@@ -3,6 +3,7 @@
 //! It may be repeated, so that it takes no claim into PostgreSQL: what is complete stays complete.
 
 use crate::app::App;
+use crate::words;
 use axum::Json;
 use axum::extract::State;
 use intake_aws::Part;
@@ -40,7 +41,7 @@ pub(crate) struct Completed {
     operation_id = "complete_file",
     tag = "Uploads",
     params(
-        ("upload_token" = Uuid, Path, description = "What the session was opened with."),
+        ("upload_token" = Uuid, Path, description = words::UPLOAD_TOKEN),
         ("file_id" = Uuid, Path, description = "The file, as the session's answer names it."),
     ),
     responses((status = 200, description = "The file is whole.", body = Completed))

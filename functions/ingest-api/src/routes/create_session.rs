@@ -140,8 +140,8 @@ struct Declared {
 
 /// Open a session and declare its files
 ///
-/// The answer has a presigned URL for each file, or for each part of a large one. Files go straight there, without the API
-/// key; what happens then is told by the session's status.
+/// The answer has a presigned URL for each file, or for each part of a large one. Files go straight there, without the
+/// API key; what happens then is told by the session's status.
 #[utoipa::path(
     post,
     path = "/api/v1/ingest/sessions",
@@ -166,12 +166,12 @@ struct Declared {
         description = "The session is open.",
         body = Created,
         links(
-            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
-            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
-            ("resume" = (operation_id = "resume_session", parameters(("upload_token" = "$response.body#/upload_token")))),
-            ("cancel" = (operation_id = "cancel_session", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
+            ("resume" = (operation_id = "resume_session", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
+            ("cancel" = (operation_id = "cancel_session", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
             ("complete" = (operation_id = "complete_file", parameters(
-                ("upload_token" = "$response.body#/upload_token"),
+                ("upload_token" = words::TOKEN_OF_ANSWER),
                 ("file_id" = "$response.body#/files/0/file_id"),
             ))),
         ),

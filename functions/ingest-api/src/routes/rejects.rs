@@ -132,14 +132,14 @@ enum Record<'a> {
 
 /// Every row that was refused
 ///
-/// As NDJSON, sent while it is read. The last line is `_meta`, or `error` when it breaks off; an answer with neither was cut
-/// off on the way. A `record` that is mended can be sent again, and so can the whole line.
+/// As NDJSON, sent while it is read. The last line is `_meta`, or `error` when it breaks off; an answer with neither
+/// was cut off on the way. A `record` that is mended can be sent again, and so can the whole line.
 #[utoipa::path(
     get,
     path = "/api/v1/ingest/sessions/{upload_token}/rejects",
     operation_id = "list_rejects",
     tag = "Uploads",
-    params(("upload_token" = Uuid, Path, description = "What the session was opened with."), Parameters),
+    params(("upload_token" = Uuid, Path, description = words::UPLOAD_TOKEN), Parameters),
     responses((
         status = 200,
         description = "Lines of JSON, each of this schema.",

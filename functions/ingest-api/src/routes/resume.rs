@@ -1,7 +1,8 @@
 //! `POST /api/v1/ingest/sessions/{upload_token}/resume`: a session goes on where it stopped.
 //!
 //! Chunks that were given up are tried again, work that waits is sent again, and for files that have not arrived there
-//! are fresh URLs for what is missing. It may be repeated, also while it runs, so that it takes no claim into PostgreSQL.
+//! are fresh URLs for what is missing. It may be repeated, also while it runs, so that it takes no claim into
+//! PostgreSQL.
 
 use crate::app::{App, CALLS_AT_ONCE, check_open};
 use crate::upload::{Parts, Upload, parts_of, presign_parts, presign_put};
@@ -59,8 +60,7 @@ pub(crate) struct Request {
                 "size_bytes": 4_194_304,
                 "url": "https://uploads.example.org/tenants/…?partNumber=2&X-Amz-Signature=…",
             }],
-            "complete_path":
-                "/api/v1/ingest/sessions/5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37/files/01980f1e-5d6d-7c04-8a12-6f0e9b2d3c44/complete",
+            "complete_path": "/api/v1/ingest/sessions/5e2b8f6c-1d7a-4c93-b0e5-8a4f9d1c2b37/files/…/complete",
             "expires_at": "2026-01-31T04:04:05.678Z",
         },
     }],
@@ -103,8 +103,12 @@ struct File {
     path = "/api/v1/ingest/sessions/{upload_token}/resume",
     operation_id = "resume_session",
     tag = "Uploads",
-    params(("upload_token" = Uuid, Path, description = "What the session was opened with.")),
-    request_body(content = Option<Request>, description = "What to resume; all of it where nothing is named.", example = json!({})),
+    params(("upload_token" = Uuid, Path, description = words::UPLOAD_TOKEN)),
+    request_body(
+        content = Option<Request>,
+        description = "What to resume; all of it where nothing is named.",
+        example = json!({}),
+    ),
     responses((status = 200, description = "What goes on, and what is still to be uploaded.", body = Resumed))
 )]
 pub(crate) async fn handle(

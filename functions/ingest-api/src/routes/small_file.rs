@@ -1,7 +1,7 @@
 //! `POST /api/v1/ingest/comprehensive` and `POST /api/v1/ingest/orders`: one small file in the request itself.
 //!
-//! It comes as the field `file` of a form, or as a raw body with `?dataset=` or `?name=`. It goes the way of every other
-//! file: into the ledger, then into the bucket, whose event starts the rest.
+//! It comes as the field `file` of a form, or as a raw body with `?dataset=` or `?name=`. It goes the way of every
+//! other file: into the ledger, then into the bucket, whose event starts the rest.
 
 use super::create_session::{check_name, name_error};
 use crate::app::{App, check_open};
@@ -118,8 +118,8 @@ struct SmallFile {
 
 /// Send a small file
 ///
-/// A file of up to 4 MiB in the request: as the field `file` of a form, or as the body with its `Content-Type` (NDJSON is
-/// also known as `application/ndjson` and `application/jsonl`).
+/// A file of up to 4 MiB in the request: as the field `file` of a form, or as the body with its `Content-Type` (NDJSON
+/// is also known as `application/ndjson` and `application/jsonl`).
 #[utoipa::path(
     post,
     path = "/api/v1/ingest/comprehensive",
@@ -127,8 +127,19 @@ struct SmallFile {
     tag = "Small files",
     params(
         Parameters,
-        ("Upload-Token" = Option<Uuid>, Header, nullable = false, description = "The session that the file is added to; else it has its own."),
-        ("Content-Encoding" = inline(Option<words::ContentEncoding>), Header, nullable = false, description = "How the body is compressed."),
+        (
+            "Upload-Token" = Option<Uuid>,
+            Header,
+            nullable = false,
+            description = "The session that the file is added to; else it has its own.",
+        ),
+        (
+            "Content-Encoding" = Option<String>,
+            Header,
+            nullable = false,
+            pattern = "^(identity|gzip|zstd)?$",
+            description = "How the body is compressed: `gzip` or `zstd`.",
+        ),
     ),
     request_body(content(
         (Form = "multipart/form-data"),
@@ -142,8 +153,8 @@ struct SmallFile {
         description = "The file is taken and waits.",
         body = Taken,
         links(
-            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
-            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
         ),
         example = json!({
             "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
@@ -178,8 +189,19 @@ pub(crate) async fn comprehensive(
     tag = "Small files",
     params(
         Parameters,
-        ("Upload-Token" = Option<Uuid>, Header, nullable = false, description = "The session that the file is added to; else it has its own."),
-        ("Content-Encoding" = inline(Option<words::ContentEncoding>), Header, nullable = false, description = "How the body is compressed."),
+        (
+            "Upload-Token" = Option<Uuid>,
+            Header,
+            nullable = false,
+            description = "The session that the file is added to; else it has its own.",
+        ),
+        (
+            "Content-Encoding" = Option<String>,
+            Header,
+            nullable = false,
+            pattern = "^(identity|gzip|zstd)?$",
+            description = "How the body is compressed: `gzip` or `zstd`.",
+        ),
     ),
     request_body(content(
         (Form = "multipart/form-data"),
@@ -193,8 +215,8 @@ pub(crate) async fn comprehensive(
         description = "The file is taken and waits.",
         body = Taken,
         links(
-            ("status" = (operation_id = "session_status", parameters(("upload_token" = "$response.body#/upload_token")))),
-            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = "$response.body#/upload_token")))),
+            ("status" = (operation_id = "session_status", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
+            ("rejects" = (operation_id = "list_rejects", parameters(("upload_token" = words::TOKEN_OF_ANSWER)))),
         ),
         example = json!({
             "upload_id": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
@@ -485,8 +507,8 @@ async fn declare(scope: &Scope<'_>, token: Option<Uuid>, file: SmallFile) -> Res
     Ok((FileKey { tenant_id: scope.tenant(), session_id, file_id }, upload_token))
 }
 
-/// Puts a declared file into the bucket. One that does not get there is given up, so that it holds up nobody behind it, and
-/// the next request with its key sends it anew.
+/// Puts a declared file into the bucket. One that does not get there is given up, so that it holds up nobody behind it,
+/// and the next request with its key sends it anew.
 async fn put(app: &App, key: FileKey, bytes: Bytes, claimed: &Claimed) -> Result<(), Problem> {
     let Err(error) = app.objects.create(&key.to_string(), bytes).await else { return Ok(()) };
     let detail = "the file could not be stored; whoever sent it was told so";

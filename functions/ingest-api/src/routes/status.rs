@@ -384,9 +384,14 @@ impl From<WebhookStatus> for Webhook {
     operation_id = "session_status",
     tag = "Uploads",
     params(
-        ("upload_token" = Uuid, Path, description = "What the session was opened with."),
-        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=N` (RFC 7240): answer once the session has ended, or \
-            after N seconds, of which at most 20 count.", example = "wait=20"),
+        ("upload_token" = Uuid, Path, description = words::UPLOAD_TOKEN),
+        (
+            "Prefer" = Option<String>,
+            Header,
+            nullable = false,
+            description = "`wait=N` (RFC 7240): answer once the session has ended, or after N seconds, at most 20.",
+            example = "wait=20",
+        ),
     ),
     responses((
         status = 200,

@@ -1,5 +1,5 @@
-//! The OpenAPI document. A handler says what it takes and what it answers when all is well; what follows from the needs of
-//! its route, its parameters and its body is written here.
+//! The OpenAPI document. A handler says what it takes and what it answers when all is well; what follows from the needs
+//! of its route, its parameters and its body is written here.
 
 use super::{Needs, Requirement};
 use crate::Problem;
@@ -11,8 +11,8 @@ use utoipa::{PartialSchema, ToSchema};
 /// The first of the OpenAPI versions that describe schemas as JSON Schema does.
 const VERSION: &str = "3.1.0";
 
-/// The document of an API: its `title`, the functions' `parts` of it ([`Routes::document`](super::Routes::document)), and
-/// what they all refer to. `tags` are names and descriptions, in the order in which readers meet them.
+/// The document of an API: its `title`, the functions' `parts` of it ([`Routes::document`](super::Routes::document)),
+/// and what they all refer to. `tags` are names and descriptions, in the order in which readers meet them.
 #[must_use]
 pub fn document(
     title: &str,
@@ -65,8 +65,8 @@ fn headers() -> Value {
             "example": "01980f1e-5d6c-7b3a-9d51-0d4b2c1f7a01",
         },
         "RateLimit": {
-            "description": "How the limit that is nearest to its end stands: requests left (`r`), seconds until one more is \
-                            allowed again (`t`).",
+            "description": "How the limit that is nearest to its end stands: requests left (`r`), seconds until one \
+                            more is allowed again (`t`).",
             "schema": {"type": "string", "pattern": r#"^"[a-z-]+";r=\d+;t=\d+$"#},
             "example": r#""requests";r=998;t=60"#,
         },
@@ -139,8 +139,8 @@ fn complete(operation: &mut Value, method: &str, needs: Needs) {
             "name": "Idempotency-Key",
             "in": "header",
             "required": requirement == Requirement::Required,
-            "description": "Any text of your own, such as a UUID, a new one for each request. Sent again with the same key \
-                            within 24 hours, a request has no second effect and gets the first answer.",
+            "description": "Any text of your own, such as a UUID, a new one for each request. Sent again with the same \
+                            key within 24 hours, a request has no second effect and gets the first answer.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         });
         match &mut operation["parameters"] {

@@ -6,10 +6,10 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
-/// A body of JSON. Of a route that takes none too it is an `Option`.
+/// A body of JSON, which is an object. Of a route that takes none too it is an `Option`.
 ///
 /// The document may be nested 128 deep, which is where the parser stops.
 ///
@@ -67,6 +67,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would take an array for a structure whose names were left out
+    if bytes.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        return Err(Problem::invalid(vec![FieldError::new("", FieldCode::InvalidValue, "must be an object")]));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, error) = (error.path().clone(), error.into_inner());
@@ -154,6 +158,8 @@ mod tests {
     struct Outer {
         #[serde(default)]
         raw: Option<Box<RawValue>>,
+        #[serde(default)]
+        any: Option<serde_json::Value>,
         inner: Vec<Inner>,
     }
 
@@ -184,6 +190,7 @@ mod tests {
             (r#"{"inner":7}"#, "/inner", "INVALID_VALUE"),
             ("{}", "/inner", "MISSING_FIELD"),
             ("[[1]]", "", "INVALID_VALUE"),
+            (r#" [null, []]"#, "", "INVALID_VALUE"),
         ] {
             let refused = refused(text);
             assert_eq!(
@@ -192,12 +199,12 @@ mod tests {
                 "{text}"
             );
         }
-        let deep = format!("{{\"inner\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let deep = format!("{{\"any\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
         for text in ["", "{", "nonsense", r#"{"inner":[]} {}"#, &deep] {
             assert_eq!(refused(text).0, Code::InvalidBody);
         }
         let taken = parse::<Outer>(br#"{"raw":{"a":[1,  2]},"inner":[{"a/b":9}]}"#).expect("it is right");
         assert_eq!(taken.raw.expect("it is there").get(), r#"{"a":[1,  2]}"#);
-        assert_eq!(taken.inner[0].size, 9);
+        assert_eq!((taken.inner[0].size, taken.any), (9, None));
     }
 }

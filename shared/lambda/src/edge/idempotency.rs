@@ -1,10 +1,11 @@
 //! A request with an `Idempotency-Key` has its effect once, and its answer is given again to whoever repeats it.
 //!
-//! DynamoDB knows which requests run and what was answered: one conditional write claims a key, one more keeps the answer.
-//! It cannot commit together with PostgreSQL, so a handler whose effect is there takes the [`Claim`] into its own
-//! transaction besides, with the answer: whoever died between the two stores is found out by the next try.
+//! DynamoDB knows which requests run and what was answered: one conditional write claims a key, one more keeps the
+//! answer. It cannot commit together with PostgreSQL, so a handler whose effect is there takes the [`Claim`] into its
+//! own transaction besides, with the answer: whoever died between the two stores is found out by the next try.
 //!
-//! Only what succeeded is kept: a request that was refused or failed had no effect, gives its key back, and may be mended.
+//! Only what succeeded is kept: a request that was refused or failed had no effect, gives its key back, and may be
+//! mended.
 
 use super::{Edge, Tenant};
 use crate::problem::Code;
@@ -28,8 +29,8 @@ use uuid::Uuid;
 /// Says that an answer is not the first.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// The claim of the request that a handler works on, if it has a key. In the transaction of its effect the handler takes
-/// the claim first, and last keeps the answer.
+/// The claim of the request that a handler works on, if it has a key. In the transaction of its effect the handler
+/// takes the claim first, and last keeps the answer.
 #[derive(Clone, Debug)]
 pub struct Claimed(Option<Claim>);
 
@@ -42,8 +43,8 @@ impl<S: Sync> FromRequestParts<S> for Claimed {
 }
 
 impl Claimed {
-    /// Takes the claim in the transaction of the effect. Whoever has the same one open is waited for. An answer comes back
-    /// if the request had its effect before; it is for [`replay`], and the transaction has nothing more to do.
+    /// Takes the claim in the transaction of the effect. Whoever has the same one open is waited for. An answer comes
+    /// back if the request had its effect before; it is for [`replay`], and the transaction has nothing more to do.
     ///
     /// # Errors
     /// 409 and 422 as of the layer; those of the database. The transaction must end then.
