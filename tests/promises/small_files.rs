@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
@@ -157,6 +158,10 @@ pub(super) async fn what_is_no_small_file_is_refused(ground: Arc<Ground>) -> Res
     let missing =
         shop.request(Method::POST, &format!("{COMPREHENSIVE}?dataset=customers")).header(ndjson_type.0, ndjson_type.1);
     assert_eq!(Answer::to(missing.body("{}")).await?.json(400)?["code"], "IDEMPOTENCY_KEY_REQUIRED");
+    let no_text = shop.request(Method::POST, &format!("{COMPREHENSIVE}?dataset=customers"));
+    let no_text = no_text.header("idempotency-key", "no text").header(ndjson_type.0, ndjson_type.1).body("{}");
+    let no_text = no_text.header("content-encoding", HeaderValue::from_bytes(b"\xc2\x84")?);
+    assert_eq!(Answer::to(no_text).await?.json(415)?["code"], "UNSUPPORTED_ENCODING");
     let gz = gzip(b"{}\n")?;
     for (path, headers, bytes, status, code) in [
         (
@@ -170,6 +175,13 @@ pub(super) async fn what_is_no_small_file_is_refused(ground: Arc<Ground>) -> Res
             format!("{COMPREHENSIVE}?dataset=customers"),
             vec![ndjson_type, ("content-encoding", "br")],
             b"{}",
+            415,
+            "UNSUPPORTED_ENCODING",
+        ),
+        (
+            COMPREHENSIVE.to_owned(),
+            vec![("content-type", "multipart/form-data; boundary=x"), ("content-encoding", "br")],
+            b"--x",
             415,
             "UNSUPPORTED_ENCODING",
         ),

@@ -144,7 +144,8 @@ impl Ground {
             aws: config,
             tables: Vec::new(),
             functions: Vec::new(),
-            state_dir,
+            // as the stack itself names it, whatever links lead there
+            state_dir: state_dir.canonicalize()?,
             endpoints,
         };
         let url = format!("{}/2015-03-31/functions/", ground.endpoints.aws_url);

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use intake_domain::cut::Cutter;
@@ -328,24 +328,25 @@ fn upload_token(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
 
 /// Reads the file out of a request.
 async fn read(headers: &HeaderMap, request: Request) -> Result<Given, Problem> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let layout = match content_type.as_str() {
+    // as bytes: one that is no text is not one that is not there
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    let encoding = match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"" | b"identity" => None,
+        b"gzip" | b"x-gzip" => Some(Compression::Gzip),
+        b"zstd" => Some(Compression::Zstd),
+        _ => {
+            let detail = "Content-Encoding must be gzip or zstd, or not be there";
+            return Err(Problem::new(Code::UnsupportedEncoding, detail));
+        }
+    };
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let layout = match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "multipart/form-data" => return read_form(request).await,
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Layout::Ndjson,
         "text/csv" => Layout::Csv,
         _ => {
             let detail = "Content-Type must be multipart/form-data, application/x-ndjson or text/csv";
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-    };
-    let encoding = match header(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => None,
-        "gzip" | "x-gzip" => Some(Compression::Gzip),
-        "zstd" => Some(Compression::Zstd),
-        _ => {
-            let detail = "Content-Encoding must be gzip or zstd, or not be there";
-            return Err(Problem::new(Code::UnsupportedEncoding, detail));
         }
     };
     let bytes = body(request, &()).await.map_err(|problem| match problem.code() {
