@@ -11,7 +11,7 @@ use std::io::Read;
 
 /// Nothing of a page comes from, or goes to, another host. Swagger UI and ReDoc set styles of elements, and ReDoc
 /// searches in a worker that it makes.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 

@@ -18,6 +18,9 @@ struct Landing {
     version: &'static str,
     #[schema(format = "uri-reference")]
     docs: String,
+    /// The operator's console.
+    #[schema(format = "uri-reference")]
+    console: String,
     #[schema(format = "uri-reference")]
     redoc: String,
     #[schema(format = "uri-reference")]
@@ -52,6 +55,7 @@ pub(crate) async fn handle(request: Request) -> Result<Response, Problem> {
         name: "Intake",
         version: env!("CARGO_PKG_VERSION"),
         docs: at("api/docs/"),
+        console: at("admin/"),
         redoc: at("api/redoc/"),
         schema: at("api/schema/"),
         health: at("health"),

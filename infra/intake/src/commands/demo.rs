@@ -131,6 +131,10 @@ fn say_next(endpoints: &Endpoints, summary: &Summary, stopping: bool, output: &O
     output.say("");
     output.say(&format!("api      {}", endpoints.api_url));
     output.say(&format!("docs     {}/api/docs/", endpoints.api_url));
+    if let Some(session) = summary.sessions.first() {
+        let key = legacy_key(session.tenant_id);
+        output.say(&format!("console  {}/admin/ with the key {key}", endpoints.api_url));
+    }
     output.say(&format!("health   {}/health", endpoints.api_url));
     for session in &summary.sessions {
         let Some(token) = &session.upload_token else { continue };
