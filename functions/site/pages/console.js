@@ -191,7 +191,7 @@ function put(url, headers, bytes, progress) {
       if (!/^(content-length|host)$/i.test(name)) request.setRequestHeader(name, value); // the browser sets these itself
     }
     request.upload.addEventListener("progress", (event) => progress(event.loaded));
-    request.addEventListener("error", () => reject(new Error("the upload broke off; resume it")));
+    request.addEventListener("error", () => reject(new Error("the upload broke off: send the files once more")));
     request.addEventListener("load", () => {
       // 412: a PUT whose answer was lost has brought it there
       if (request.status < 300 || request.status === 412) resolve();

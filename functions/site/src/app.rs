@@ -2,6 +2,6 @@
 
 /// What is known when the function starts.
 pub struct App {
-    /// Where presigned URLs lead: `https://` and the bucket's host.
+    /// Where presigned URLs lead: the bucket's origin.
     pub upload_origin: String,
 }
