@@ -1,11 +1,10 @@
 //! From a chunk's bytes to staged rows and rejects.
 
 use bytes::Bytes;
-use intake_domain::chunk::MAX_LINE_BYTES;
 use intake_domain::csv::{self, Cells, Header};
 use intake_domain::format::Layout;
-use intake_domain::record::{Broken, Record, Records};
-use intake_domain::reject::{Code, RowError};
+use intake_domain::record::{Record, Records};
+use intake_domain::reject::Code;
 use intake_domain::row::{self, Refused};
 use intake_lambda::batch::Retry;
 use intake_postgres::ledger::{ChunkCounts, File, Reject};
@@ -30,6 +29,8 @@ pub(crate) struct Validation<'a> {
     records: Records<'a>,
     /// Where the chunk's bytes begin in the file, unpacked.
     base: u64,
+    /// When the file arrived, in microseconds since 1970.
+    received_at: i64,
     /// What the columns of a CSV file are, and the cells of the record in hand.
     csv: Option<(Header, Cells)>,
     writer: Writer,
@@ -52,7 +53,7 @@ impl<'a> Validation<'a> {
             // the header is the first record of the first chunk
             records.next();
         }
-        Ok(Self { file, records, base, csv, writer, counts: ChunkCounts::default() })
+        Ok(Self { file, records, base, received_at, csv, writer, counts: ChunkCounts::default() })
     }
 
     /// Goes on to the next rejects or the end; `None` when there are no more.
@@ -88,14 +89,14 @@ impl<'a> Validation<'a> {
         }
         self.counts.accepted += 1;
         let parsed = match (record.broken, &mut self.csv) {
-            (Some(broken), _) => Err(refused(broken)),
+            (Some(broken), _) => Err(Refused { key: None, errors: vec![broken.error()] }),
             (None, None) => row::parse(dataset, tenant, bytes),
             (None, Some((header, cells))) => match cells.read(bytes) {
                 Ok(()) => csv::parse(dataset, tenant, header, cells),
                 Err(refused) => Err(refused),
             },
         };
-        let refused = match parsed {
+        let refused = match parsed.and_then(|row| dataset.receive(row, self.received_at)) {
             Ok(mut row) => {
                 row.identify(dataset, || self.file.key.row_id(offset));
                 let place = Place { line: record.line, offset, length: record.bytes.len() as u32 };
@@ -122,12 +123,4 @@ impl<'a> Validation<'a> {
             record: object.unwrap_or_else(|| String::from_utf8_lossy(kept).into_owned()),
         })
     }
-}
-
-fn refused(broken: Broken) -> Refused {
-    let error = match broken {
-        Broken::TooLong => RowError::of_row(Code::LineTooLong, format!("the line is over {MAX_LINE_BYTES} bytes")),
-        Broken::Unbalanced => RowError::of_row(Code::UnbalancedQuote, "a quote opens in the line and is not closed"),
-    };
-    Refused { key: None, errors: vec![error] }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn account(
             Outcome::Inserted => counts.inserted += 1,
             Outcome::Updated => counts.updated += 1,
             Outcome::Unchanged => counts.unchanged += 1,
-            Outcome::NaturalKeyTaken(_) | Outcome::MissingReferences(_) => {
+            Outcome::NaturalKeyTaken(_) | Outcome::MissingReferences(_) | Outcome::StockConflict(_) => {
                 counts.rejected += 1;
                 refused.push((row, *outcome));
             }
@@ -98,6 +98,13 @@ fn errors(file: &File, row: &StagedRow, outcome: Outcome) -> Vec<RowError> {
             vec![RowError::of_field(Code::NaturalKeyTaken, natural, detail)]
         }
         Outcome::MissingReferences(missing) => missing_references(file, row, missing),
+        Outcome::StockConflict(Some(reason)) => {
+            vec![RowError::of_field(reason.code(), reason.field(), reason.detail())]
+        }
+        Outcome::StockConflict(None) => {
+            let detail = "another event of the product has a conflict";
+            vec![RowError::of_field(Code::ProductConflict, "product_id", detail)]
+        }
         Outcome::Inserted | Outcome::Updated | Outcome::Unchanged => Vec::new(),
     }
 }

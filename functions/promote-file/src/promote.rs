@@ -16,7 +16,7 @@ use intake_lambda::telemetry::milliseconds;
 use intake_lambda::turn::Turns;
 use intake_lambda::{fail_point, telemetry, trace};
 use intake_postgres::ledger::{self, File, SliceCounts};
-use intake_postgres::promotion::Promoter;
+use intake_postgres::promotion::{Promoter, Transactions};
 use intake_postgres::staged::{self, StagedRow};
 use intake_postgres::{Database, Error, Scope};
 use std::time::{Duration, Instant, SystemTime};
@@ -29,7 +29,7 @@ const RESERVE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_secs(10);
 
 /// How often a slice is tried that met another writer or a new partition.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
 /// What the function works with.
 pub(crate) struct Worker {
@@ -83,7 +83,7 @@ impl SliceError {
 
     /// Whether the same slice may succeed when it is run again at once: a partition was made meanwhile, or another writer
     /// took the same keys, and both are there by now.
-    fn is_worth_another_try(&self) -> bool {
+    pub(crate) fn is_worth_another_try(&self) -> bool {
         matches!(self, Self::Database(error)
             if error.is_transient() || error.is_wrong_partition() || error.is_unique_violation())
     }
@@ -168,7 +168,7 @@ impl Worker {
     async fn promote_slices(&self, file: &File, delivery: Delivery) -> Result<Progress, SliceError> {
         let began = Instant::now();
         let chunks = self.staged_chunks(file).await?;
-        let mut slices = Slices { file, promoter: Promoter::new(file.dataset, file.policy.reject_missing_references) };
+        let mut slices = Slices { file, promoter: promoter(file, Transactions::OneASlice) };
         let mut coming = chunks.first().map(|index| self.fetch(file, *index));
         for (at, index) in chunks.iter().enumerate() {
             let Some(fetched) = coming.take() else { break };
@@ -277,7 +277,7 @@ impl Worker {
     /// One try, in one transaction; `None` when more rows are refused than may be.
     async fn try_whole(&self, file: &File) -> Result<Option<Progress>, SliceError> {
         let (tenant, file_id) = (file.key.tenant_id, file.key.file_id);
-        let mut promoter = Promoter::new(file.dataset, file.policy.reject_missing_references);
+        let mut promoter = promoter(file, Transactions::OneAFile);
         let mut scope = self.database.begin(tenant).await?;
         let chunks = ledger::staged_chunks(&scope, file_id).await?;
         let mut promoted = Vec::with_capacity(chunks.len());
@@ -377,6 +377,11 @@ impl Worker {
         fail_point!("promote-file.after-give-up", message.tenant_id);
         Ok(self.turns.wake(&self.database, &file).await?)
     }
+}
+
+/// What puts the slices of a file into place.
+pub(crate) fn promoter(file: &File, transactions: Transactions) -> Promoter {
+    Promoter::new(file.dataset, file.key.file_id, file.policy.reject_missing_references, transactions)
 }
 
 /// A staged object on its way.

@@ -5,13 +5,18 @@
 //! ones would have left, and memory does not grow with either.
 
 use crate::account::{Source, account};
-use crate::promote::{Progress, SliceError, Worker, rows};
+use crate::promote::{Progress, SliceError, TRIES, Worker, promoter, rows};
 use intake_domain::failure::Failure;
 use intake_domain::state::FileState;
+use intake_domain::stock::Level;
+use intake_lambda::batch::describe;
 use intake_lambda::fail_point;
 use intake_postgres::ledger::{self, File, SliceCounts};
-use intake_postgres::promotion::Promoter;
+use intake_postgres::promotion::Transactions;
 use intake_postgres::{Error, Scope};
+use std::collections::HashMap;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// A promotion to be undone.
 pub(crate) struct Rehearsal<'a> {
@@ -44,6 +49,20 @@ impl<'a> Rehearsal<'a> {
 
     /// Runs it. [`Progress::HandOn`] says that the one file would go in after all, and that nothing was written down.
     pub(crate) async fn run(self) -> Result<Progress, SliceError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_once().await {
+                Err(error) if tries < TRIES && error.is_worth_another_try() => {
+                    tracing::info!(error = describe(&error), "rehearsal runs again");
+                    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_once(&self) -> Result<Progress, SliceError> {
         let tenant = self.file.key.tenant_id;
         let mut stage = self.worker.database.begin(tenant).await?;
         let books = self.worker.books.begin(tenant).await?;
@@ -52,8 +71,9 @@ impl<'a> Rehearsal<'a> {
             books.rollback().await?;
             return Ok(Progress::Stopped);
         };
+        let mut levels = HashMap::new();
         for file in &files {
-            let verdict = self.rehearse(&mut stage, &books, file).await?;
+            let verdict = self.rehearse(&mut stage, &books, file, &mut levels).await?;
             let goes_in_after_all = matches!(verdict, Verdict::Promoted) && !self.is_dry_run;
             if goes_in_after_all || matches!(verdict, Verdict::Stopped) {
                 stage.rollback().await?;
@@ -83,9 +103,16 @@ impl<'a> Rehearsal<'a> {
         Ok(Some(files))
     }
 
-    async fn rehearse(&self, stage: &mut Scope<'_>, books: &Scope<'_>, file: &File) -> Result<Verdict, SliceError> {
+    /// `levels` is where the stock of products stands after the files before this one.
+    async fn rehearse(
+        &self,
+        stage: &mut Scope<'_>,
+        books: &Scope<'_>,
+        file: &File,
+        levels: &mut HashMap<Uuid, Level>,
+    ) -> Result<Verdict, SliceError> {
         let file_id = file.key.file_id;
-        let mut promoter = Promoter::new(file.dataset, file.policy.reject_missing_references);
+        let mut promoter = promoter(file, Transactions::Rehearsal(levels.clone()));
         let mut slices: Vec<(i32, SliceCounts)> = Vec::new();
         stage.mark().await?;
         for index in ledger::staged_chunks(books, file_id).await? {
@@ -113,6 +140,7 @@ impl<'a> Rehearsal<'a> {
                 ledger::promote_chunk(books, file_id, index, counts).await?;
             }
             ledger::finish_file(books, file_id).await?;
+            *levels = promoter.into_levels();
             return Ok(Verdict::Promoted);
         }
         // the files after it must not meet its rows

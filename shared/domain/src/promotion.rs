@@ -4,6 +4,7 @@
 //! or, when nothing differs, left unchanged; a row whose natural key belongs to another id is refused. [`decide`] gives
 //! that outcome for every row at once, and the few writes that lead to the same end.
 
+use crate::stock::Reason;
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ pub enum Outcome {
     NaturalKeyTaken(Uuid),
     /// It refers to rows that are not there, and such rows are refused.
     MissingReferences(Missing),
+    /// It cannot move its product's stock; without a reason, because another event of the product cannot.
+    StockConflict(Option<Reason>),
 }
 
 /// Which of a dataset's references of one row lead nowhere: a bit for each, in the order of

@@ -5,6 +5,7 @@
 
 use crate::chunk::MAX_LINE_BYTES;
 use crate::format::Layout;
+use crate::reject::{Code, RowError};
 
 /// What stands at the beginning of some bytes. Lengths are in bytes, with the line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,17 @@ pub enum Broken {
     TooLong,
     /// A quote in it is not closed.
     Unbalanced,
+}
+
+impl Broken {
+    /// As an error of the row that it would have been.
+    #[must_use]
+    pub fn error(self) -> RowError {
+        match self {
+            Self::TooLong => RowError::of_row(Code::LineTooLong, format!("the line is over {MAX_LINE_BYTES} bytes")),
+            Self::Unbalanced => RowError::of_row(Code::UnbalancedQuote, "a quote opens in the line and is not closed"),
+        }
+    }
 }
 
 /// The records of a piece that was cut between records, blank lines left out.

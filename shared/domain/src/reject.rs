@@ -48,6 +48,12 @@ codes! {
     UnbalancedQuote = "UNBALANCED_QUOTE": "A quote opens in a CSV line and does not close within 1 MiB; the line is refused, and reading goes on after it.", "42,\"Ada";
     TenantMismatch = "TENANT_MISMATCH": "The row names another tenant than the one that sent it.", "{\"tenant_id\": \"…\"}";
     NaturalKeyTaken = "NATURAL_KEY_TAKEN": "The row's natural key (e-mail, sku, external order id) belongs to another id.", "a second customer with the same e-mail";
+    ExclusiveFields = "EXCLUSIVE_FIELDS": "The row has two fields of which a row has one.", "{\"delta\": 1, \"set\": 5}";
+    ClockSkew = "CLOCK_SKEW": "A time that decides is more than five minutes ahead of the clock.", "{\"set\": 5, \"event_time\": \"2999-01-01T00:00:00Z\"}";
+    ExpectedLevel = "EXPECTED_LEVEL": "The level is not what the event expects.", "{\"delta\": -1, \"expected\": 7} at a level of 5";
+    NegativeLevel = "NEGATIVE_LEVEL": "The level would fall below 0, and on_negative=reject was asked for.", "{\"delta\": -9} at a level of 5";
+    LevelTooHigh = "LEVEL_TOO_HIGH": "The level would be over 2147483647.", "{\"delta\": 2147483647} at a level of 5";
+    ProductConflict = "PRODUCT_CONFLICT": "Another event of the same product has a conflict: the events of a product apply together or not at all.", "the events before and after an EXPECTED_LEVEL";
     MissingReference = "MISSING_REFERENCE": "The row refers to one that is not there, and the upload asked for such rows to be refused.", "an item of an order that was never sent";
 }
 

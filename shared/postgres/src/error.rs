@@ -62,6 +62,9 @@ pub enum Error {
     /// Without it the tenant could not call any more.
     #[error("{0} is the only live key of its tenant, which could not call without it")]
     LastKey(String),
+    /// Somebody else did meanwhile what this transaction took for not done.
+    #[error("another transaction was faster")]
+    Overtaken,
     /// What is stored does not read as what was written.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
@@ -129,7 +132,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
+            Self::Connect(_) | Self::Overtaken => true,
             Self::Statement { source, .. } => {
                 source.is_closed()
                     || source.code().is_some_and(|state| {

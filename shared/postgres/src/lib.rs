@@ -14,6 +14,7 @@ pub mod ledger;
 mod migrate;
 pub mod promotion;
 pub mod staged;
+pub mod stock;
 pub mod webhooks;
 
 pub use admin::connect;

@@ -4,8 +4,11 @@ use crate::Error;
 use crate::copy;
 use crate::database::Scope;
 use crate::staged::StagedRow;
+use crate::stock::{self, Movement, Rules};
 use bytes::Bytes;
+use intake_domain::dataset::Effect;
 use intake_domain::promotion::{Created, Decision, Keys, Missing, Outcome, RowHash, decide};
+use intake_domain::stock::{Level, Outcome as Became};
 use intake_domain::{Dataset, dataset};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -15,14 +18,30 @@ use uuid::Uuid;
 /// Puts slices of one file into place, remembering between them what saves work.
 pub struct Promoter {
     dataset: &'static Dataset,
+    file: Uuid,
     /// Whether a row that refers to one that is not there is refused.
     refuses_missing_references: bool,
+    /// In what transactions the slices go in.
+    transactions: Transactions,
+    /// Whether the slice before was overtaken: then the next try waits until nobody can.
+    was_overtaken: bool,
     /// The remainder of the tenant's hash partitions; the same in every table, since all have the same modulus.
     leaf: Option<i32>,
     /// The orders' partitions that are known to exist.
     months: HashSet<String>,
     /// Whether the slice before was all new rows: then the next is written first and asked about only if that fails.
     expects_new_rows: bool,
+}
+
+/// In what transactions the slices of a file go in.
+#[derive(Debug)]
+pub enum Transactions {
+    /// Each in its own.
+    OneASlice,
+    /// All in one.
+    OneAFile,
+    /// All in one that is rolled back, and the slices of other files with them. So far they have led to these levels.
+    Rehearsal(HashMap<Uuid, Level>),
 }
 
 /// What became of a slice.
@@ -42,10 +61,30 @@ struct Stored {
 }
 
 impl Promoter {
-    /// A promoter for a file of `dataset`.
+    /// A promoter for `file` of `dataset`.
     #[must_use]
-    pub fn new(dataset: &'static Dataset, refuses_missing_references: bool) -> Self {
-        Self { dataset, refuses_missing_references, leaf: None, months: HashSet::new(), expects_new_rows: true }
+    pub fn new(
+        dataset: &'static Dataset,
+        file: Uuid,
+        refuses_missing_references: bool,
+        transactions: Transactions,
+    ) -> Self {
+        Self {
+            dataset,
+            file,
+            refuses_missing_references,
+            transactions,
+            was_overtaken: false,
+            leaf: None,
+            months: HashSet::new(),
+            expects_new_rows: true,
+        }
+    }
+
+    /// The levels that a rehearsal has led to; none of any other promotion.
+    #[must_use]
+    pub fn into_levels(self) -> HashMap<Uuid, Level> {
+        if let Transactions::Rehearsal(levels) = self.transactions { levels } else { HashMap::new() }
     }
 
     /// Applies `rows` in their order.
@@ -56,10 +95,13 @@ impl Promoter {
         if rows.is_empty() {
             return Ok(Applied::default());
         }
-        let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
-        let sql = include_str!("../queries/promotion/lock.sql");
-        scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
-        self.find_leaves(scope).await?;
+        // stock has locks of its own, and no leaves
+        if self.dataset.effect == Effect::Kept {
+            let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
+            let sql = include_str!("../queries/promotion/lock.sql");
+            scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
+            self.find_leaves(scope).await?;
+        }
         let missing = self.missing_references(scope, rows).await?;
         let outcomes = if self.refuses_missing_references && missing.iter().any(|missing| missing.count() > 0) {
             let kept: Vec<_> = rows
@@ -85,6 +127,9 @@ impl Promoter {
 
     /// Puts rows in place whose references do not matter.
     async fn put(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
+        if self.dataset.effect == Effect::MovesStock {
+            return self.move_stock(scope, rows).await;
+        }
         if self.expects_new_rows {
             scope.savepoint().await?;
             match self.write(scope, rows.iter().map(|row| (row, row.tuple()))).await {
@@ -117,6 +162,27 @@ impl Promoter {
         self.write(scope, tuples).await?;
         self.expects_new_rows = outcomes.iter().all(|outcome| *outcome == Outcome::Inserted);
         Ok(outcomes)
+    }
+
+    /// Applies rows to the levels of their products. Of a row that was applied before nothing is written.
+    async fn move_stock(&mut self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
+        let movements = rows.iter().map(Movement::of_staged).collect::<Result<Vec<_>, _>>()?;
+        let is_alone = self.was_overtaken || matches!(self.transactions, Transactions::OneAFile);
+        let rules = Rules { file: Some(self.file), is_alone, ..Rules::default() };
+        let decision = match &mut self.transactions {
+            Transactions::Rehearsal(levels) => stock::rehearse(scope, &movements, rules, levels).await,
+            Transactions::OneASlice | Transactions::OneAFile => stock::apply(scope, &movements, rules).await,
+        };
+        self.was_overtaken = matches!(decision, Err(Error::Overtaken));
+        let decision = decision?;
+        let reasons = decision.products.iter().filter_map(|product| product.conflict);
+        let reasons: HashMap<_, _> = reasons.map(|conflict| (conflict.at, conflict.reason)).collect();
+        let outcome = |(at, outcome): (usize, &Became)| match outcome {
+            Became::Recorded(_) => Outcome::Inserted,
+            Became::Duplicate => Outcome::Unchanged,
+            Became::Conflicting => Outcome::StockConflict(reasons.get(&at).copied()),
+        };
+        Ok(decision.outcomes.iter().enumerate().map(outcome).collect())
     }
 
     /// Which references of each row lead nowhere. What they lead to is promoted before, never with them.

@@ -140,15 +140,21 @@ impl StagedRow {
         self.natural.as_deref().and_then(|key| str::from_utf8(key).ok())
     }
 
-    /// The id in column `at` of the COPY tuple (0 is the tenant's), if it is a UUID.
+    /// The bytes of column `at` of the COPY tuple (0 is the tenant's); `None` where it is null.
     #[must_use]
-    pub fn uuid_in_column(&self, at: usize) -> Option<Uuid> {
+    pub fn column(&self, at: usize) -> Option<&[u8]> {
         let mut rest = self.tuple.get(2..)?;
         for _ in 0..at {
             rest = rest.get(column_bytes(rest)?..)?;
         }
-        let end = column_bytes(rest)?;
-        Uuid::from_slice(rest.get(4..end)?).ok()
+        // of a null there is nothing but its length, which is below 0
+        rest.get(4..column_bytes(rest)?).filter(|_| rest[0] < 0x80)
+    }
+
+    /// The id in column `at`, if it is a UUID.
+    #[must_use]
+    pub fn uuid_in_column(&self, at: usize) -> Option<Uuid> {
+        Uuid::from_slice(self.column(at)?).ok()
     }
 
     /// Its COPY tuple.

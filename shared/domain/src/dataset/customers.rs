@@ -1,6 +1,6 @@
 //! Customers, unique by e-mail within a tenant.
 
-use super::{Dataset, Field, Lane, nothing_follows};
+use super::{Dataset, Effect, Field, Lane, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static CUSTOMERS: Dataset = Dataset {
@@ -17,5 +17,6 @@ pub(super) static CUSTOMERS: Dataset = Dataset {
     created_at: true,
     references: &[],
     lane: Lane::Bulk,
+    effect: Effect::Kept,
     complete: nothing_follows,
 };

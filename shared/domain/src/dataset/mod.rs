@@ -5,9 +5,11 @@ mod order_items;
 mod orders;
 mod price_history;
 mod products;
-mod stock_events;
+pub(crate) mod stock_events;
 
 use crate::reject::RowError;
+use crate::row::{Refused, Row};
+use crate::stock;
 use crate::value::{Kind, Value};
 
 /// Every dataset, in the order of promotion: what others refer to comes first.
@@ -40,6 +42,8 @@ pub struct Dataset {
     pub references: &'static [Reference],
     /// What it waits behind.
     pub lane: Lane,
+    /// What becomes of its rows.
+    pub effect: Effect,
     /// Fills fields that follow from others, once all are read without an error.
     pub complete: fn(&mut [Value<'_>]) -> Result<(), RowError>,
 }
@@ -61,6 +65,15 @@ pub enum Lane {
     Urgent,
     /// Everything else.
     Bulk,
+}
+
+/// What becomes of a dataset's rows when they are promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// They are kept; one with a known id takes the place of the one that was there.
+    Kept,
+    /// They move the levels of their products, by the rules of [`stock`]; a known id does nothing.
+    MovesStock,
 }
 
 /// A field of a dataset.
@@ -103,6 +116,22 @@ impl Field {
 }
 
 impl Dataset {
+    /// Lets a valid row pass that was received at `received_at`, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// What is wrong with the row at that time.
+    pub fn receive<'a>(&self, row: Row<'a>, received_at: i64) -> Result<Row<'a>, Refused> {
+        let error = match self.effect {
+            Effect::Kept => return Ok(row),
+            Effect::MovesStock => match stock::event(&row, received_at) {
+                Ok(_) => return Ok(row),
+                Err(error) => error,
+            },
+        };
+        let key = Some(row.id(self)).filter(|id| !id.is_nil()).map(|id| id.to_string());
+        Err(Refused { key, errors: vec![error] })
+    }
+
     /// Its place in [`ALL`].
     #[must_use]
     pub fn rank(&self) -> i16 {

@@ -1,6 +1,6 @@
 //! The items of orders.
 
-use super::{Dataset, Field, Lane, Reference};
+use super::{Dataset, Effect, Field, Lane, Reference};
 use crate::reject::{Code, RowError};
 use crate::value::{Kind, MAX_CENTS, Value};
 
@@ -24,6 +24,7 @@ pub(super) static ORDER_ITEMS: Dataset = Dataset {
     created_at: false,
     references: &[Reference { field: 1, to: "orders" }, Reference { field: 2, to: "products" }],
     lane: Lane::Bulk,
+    effect: Effect::Kept,
     complete: multiply_out,
 };
 

@@ -1,6 +1,6 @@
 //! Orders, unique by external order id within a tenant, over all months.
 
-use super::{Dataset, Field, Lane, Missing, Reference, nothing_follows};
+use super::{Dataset, Effect, Field, Lane, Missing, Reference, nothing_follows};
 use crate::value::Kind;
 
 /// The statuses that an order takes.
@@ -26,5 +26,6 @@ pub(super) static ORDERS: Dataset = Dataset {
     created_at: true,
     references: &[Reference { field: 2, to: "customers" }],
     lane: Lane::Bulk,
+    effect: Effect::Kept,
     complete: nothing_follows,
 };

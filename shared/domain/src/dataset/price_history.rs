@@ -1,6 +1,6 @@
 //! The prices that products had, and from when to when.
 
-use super::{Dataset, Field, Lane, Reference, nothing_follows};
+use super::{Dataset, Effect, Field, Lane, Reference, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static PRICE_HISTORY: Dataset = Dataset {
@@ -18,5 +18,6 @@ pub(super) static PRICE_HISTORY: Dataset = Dataset {
     created_at: false,
     references: &[Reference { field: 1, to: "products" }],
     lane: Lane::Urgent,
+    effect: Effect::Kept,
     complete: nothing_follows,
 };

@@ -1,6 +1,6 @@
 //! Products, unique by sku within a tenant.
 
-use super::{Dataset, Field, Lane, Missing, nothing_follows};
+use super::{Dataset, Effect, Field, Lane, Missing, nothing_follows};
 use crate::value::Kind;
 
 pub(super) static PRODUCTS: Dataset = Dataset {
@@ -19,5 +19,6 @@ pub(super) static PRODUCTS: Dataset = Dataset {
     created_at: true,
     references: &[],
     lane: Lane::Bulk,
+    effect: Effect::Kept,
     complete: nothing_follows,
 };
