@@ -4,7 +4,6 @@
 use intake_domain::dataset;
 use intake_domain::failure::Failure;
 use intake_domain::format::{Compression as Packing, Layout as Rows};
-use intake_domain::reject::Code;
 use intake_domain::state::FileState as State;
 use intake_domain::upload::MAX_FILE_BYTES;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat};
@@ -44,7 +43,6 @@ words! {
     Compression = "How a file is compressed.": [Packing::None, Packing::Gzip, Packing::Zstd].map(Packing::as_str);
     OnError = "What becomes of a file with bad rows: the good ones go in, or none.": ["reject_rows", "reject_file"];
     OnMissingReference = "What becomes of rows that refer to one that is not there.": ["accept", "reject"];
-    RowErrorCode = "What is wrong with a row.": Code::ALL.iter().map(|(_, code, ..)| *code);
     FileErrorCode = "Why a file ended without all its rows being in.":
         Failure::ALL.iter().map(|(failure, _)| failure.as_str());
     WebhookState = "How far a call is.": ["pending", "delivered", "failed"];

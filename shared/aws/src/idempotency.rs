@@ -22,6 +22,10 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long a call may take with all its attempts: then whoever waits is told to come again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The longest answer that is kept, in bytes as it is packed. An item has at most 400 KB, names and the other attributes
+/// included. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
+const MAX_ANSWER_BYTES: usize = 390 << 10;
+
 /// The table of records.
 #[derive(Clone)]
 pub struct Records {
@@ -78,11 +82,16 @@ impl Records {
         Err(Error::call("PutItem")(error))
     }
 
-    /// Keeps the answer of a claimed request; does nothing when its claim ran out and another request has the key.
+    /// Keeps the answer of a claimed request; does nothing when its claim ran out and another request has the key. Says
+    /// whether there is room for the answer: where there is none the claim stands as it stood.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn keep(&self, tenant: Uuid, claim: &Claim, answer: &Answer) -> Result<(), Error> {
+    pub async fn keep(&self, tenant: Uuid, claim: &Claim, answer: &Answer) -> Result<bool, Error> {
+        let packed = answer.pack();
+        if packed.len() > MAX_ANSWER_BYTES {
+            return Ok(false);
+        }
         let kept = self
             .client
             .update_item()
@@ -90,7 +99,7 @@ impl Records {
             .key("id", id(tenant, claim))
             .update_expression("set answer = :answer")
             .condition_expression("claimed_by = :us")
-            .expression_attribute_values(":answer", AttributeValue::B(answer.pack().into()))
+            .expression_attribute_values(":answer", AttributeValue::B(packed.into()))
             .expression_attribute_values(":us", claimed_by(claim))
             .send()
             .await;
@@ -98,9 +107,9 @@ impl Records {
             Err(error)
                 if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
             {
-                Ok(())
+                Ok(true)
             }
-            kept => kept.map(drop).map_err(Error::call("UpdateItem")),
+            kept => kept.map(|_| true).map_err(Error::call("UpdateItem")),
         }
     }
 

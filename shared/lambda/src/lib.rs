@@ -9,6 +9,7 @@ pub mod edge;
 pub mod fail_point;
 pub mod http;
 pub mod lanes;
+pub mod line_error;
 pub mod problem;
 pub mod telemetry;
 pub mod time;

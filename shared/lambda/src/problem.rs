@@ -147,6 +147,10 @@ impl From<intake_postgres::Error> for Problem {
         match error {
             intake_postgres::Error::Connect(_) => Self::unavailable(&error),
             error if error.is_transient() => Self::unavailable(&error),
+            error if error.is_lock_timeout() => {
+                tracing::warn!(error = crate::batch::describe(&error), "others held what the request needs");
+                Self::new(Code::Unavailable, "other requests hold what this one needs; it had no effect").retry_after(2)
+            }
             error => Self::internal(&error),
         }
     }

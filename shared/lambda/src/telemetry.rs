@@ -44,6 +44,7 @@ const METRICS: &[(&str, Unit)] = &[
     ("RequestTime", Unit::Milliseconds),
     ("Requests", Unit::Count),
     ("Retries", Unit::Count),
+    ("StockEvents", Unit::Count),
     ("WebhookCallTime", Unit::Milliseconds),
     ("WebhookDeliveries", Unit::Count),
     ("WebhookFailures", Unit::Count),

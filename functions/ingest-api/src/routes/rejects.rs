@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use intake_domain::reject::{Code, RowError};
 use intake_domain::state::session_state;
 use intake_lambda::edge::{Path, Query, Tenant};
+use intake_lambda::line_error::RowErrorCode;
 use intake_lambda::problem::FieldCode;
 use intake_lambda::{Problem, http};
 use intake_postgres::ledger::{self, RejectRow, RejectingFile};
@@ -83,7 +84,7 @@ struct Reject<'a> {
 #[schema(as = RowError)]
 #[expect(dead_code, reason = "for the OpenAPI document alone")]
 struct Error {
-    #[schema(value_type = words::RowErrorCode)]
+    #[schema(value_type = RowErrorCode)]
     code: Code,
     /// The field, as a JSON pointer; empty for the row as a whole.
     pointer: String,

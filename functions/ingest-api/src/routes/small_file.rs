@@ -8,9 +8,8 @@ use crate::app::{App, check_open};
 use crate::words;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::multipart::MultipartError;
-use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use intake_domain::cut::Cutter;
@@ -25,7 +24,7 @@ use intake_domain::upload::MAX_FILES;
 use intake_domain::{Dataset, dataset, file_name};
 use intake_lambda::Problem;
 use intake_lambda::edge::idempotency::replay;
-use intake_lambda::edge::{Claimed, Query, Tenant, bytes as body};
+use intake_lambda::edge::{Accepts, Claimed, File, Query, Tenant};
 use intake_lambda::fail_point;
 use intake_lambda::problem::{Code, FieldCode, FieldError};
 use intake_lambda::trace;
@@ -36,9 +35,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// The largest file that is taken in a request, in bytes. A function takes 6 MB, in which a file is Base64.
-const MAX_BYTES: usize = 4 << 20;
 
 /// How much is unpacked at a time to be counted, in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -97,15 +93,6 @@ struct Taken<'a> {
     #[schema(pattern = "^queued$")]
     status: &'static str,
     idempotency_key: &'a str,
-}
-
-/// A file as it came.
-struct Given {
-    name: Option<String>,
-    /// What the header says; a form leaves it to the name.
-    layout: Option<Layout>,
-    encoding: Option<Compression>,
-    bytes: Bytes,
 }
 
 /// A file that may be taken.
@@ -252,7 +239,7 @@ async fn take(
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let idempotency_key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
-    let given = read(&headers, request).await?;
+    let given = File::read(request, Accepts::Rows).await?;
     let file = check(given, parameters, only)?;
     let (format, bytes) = (file.format, file.bytes.clone());
     let counted = tokio::task::spawn_blocking(move || count_rows(format, &bytes)).await;
@@ -307,14 +294,6 @@ async fn missing(scope: &Scope<'_>, answer: &Answer) -> Result<Option<FileKey>, 
     Ok(file.filter(|file| file.state == FileState::AwaitingUpload).map(|file| file.key))
 }
 
-fn too_large() -> Problem {
-    let detail = format!(
-        "a file in a request has at most {MAX_BYTES} bytes; declare a larger one with POST /api/v1/ingest/sessions \
-         and upload it to the URLs in the answer"
-    );
-    Problem::new(Code::PayloadTooLarge, detail)
-}
-
 fn invalid(pointer: &str, code: FieldCode, detail: impl Into<String>) -> Problem {
     Problem::invalid(vec![FieldError::new(format!("/{pointer}"), code, detail)])
 }
@@ -326,67 +305,9 @@ fn upload_token(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
     token.map(Some).ok_or_else(|| Problem::not_found("upload session"))
 }
 
-/// Reads the file out of a request.
-async fn read(headers: &HeaderMap, request: Request) -> Result<Given, Problem> {
-    // as bytes: one that is no text is not one that is not there
-    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
-    let encoding = match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
-        b"" | b"identity" => None,
-        b"gzip" | b"x-gzip" => Some(Compression::Gzip),
-        b"zstd" => Some(Compression::Zstd),
-        _ => {
-            let detail = "Content-Encoding must be gzip or zstd, or not be there";
-            return Err(Problem::new(Code::UnsupportedEncoding, detail));
-        }
-    };
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let layout = match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "multipart/form-data" => return read_form(request).await,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Layout::Ndjson,
-        "text/csv" => Layout::Csv,
-        _ => {
-            let detail = "Content-Type must be multipart/form-data, application/x-ndjson or text/csv";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-    };
-    let bytes = body(request, &()).await.map_err(|problem| match problem.code() {
-        Code::PayloadTooLarge => too_large(),
-        _ => problem,
-    })?;
-    if bytes.len() > MAX_BYTES {
-        return Err(too_large());
-    }
-    Ok(Given { name: None, layout: Some(layout), encoding, bytes })
-}
-
-/// Reads the field `file` of a form; other fields are nobody's.
-async fn read_form(request: Request) -> Result<Given, Problem> {
-    let bad = |detail: String| Problem::new(Code::InvalidMultipart, detail);
-    let broken = |error: MultipartError| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => bad(error.body_text()),
-    };
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| bad(error.body_text()))?;
-    while let Some(mut field) = form.next_field().await.map_err(broken)? {
-        if field.name() != Some("file") {
-            continue;
-        }
-        let name = field.file_name().map(str::to_owned);
-        let mut bytes = Vec::new();
-        while let Some(more) = field.chunk().await.map_err(broken)? {
-            bytes.extend_from_slice(&more);
-            if bytes.len() > MAX_BYTES {
-                return Err(too_large());
-            }
-        }
-        return Ok(Given { name, layout: None, encoding: None, bytes: bytes.into() });
-    }
-    Err(invalid("file", FieldCode::MissingFile, "the form has no such field"))
-}
-
 /// What the file is, by its name and by what is said of it.
-fn check(given: Given, parameters: Parameters, only: Option<&'static Dataset>) -> Result<SmallFile, Problem> {
-    let Given { name, layout, encoding, bytes } = given;
+fn check(given: File, parameters: Parameters, only: Option<&'static Dataset>) -> Result<SmallFile, Problem> {
+    let File { name, layout, encoding, bytes } = given;
     if let Some(only) = only
         && parameters.dataset.as_deref().is_some_and(|dataset| dataset != only.name)
     {
@@ -567,7 +488,7 @@ mod tests {
     fn a_file_is_what_its_name_and_headers_say() {
         let checked = |name: &str, layout, encoding, dataset: Option<&str>, bytes: &[u8]| {
             let (name, dataset) = (Some(name.to_owned()).filter(|name| !name.is_empty()), dataset.map(str::to_owned));
-            let given = Given { name: None, layout, encoding, bytes: Bytes::copy_from_slice(bytes) };
+            let given = File { name: None, layout, encoding, bytes: Bytes::copy_from_slice(bytes) };
             let file = check(given, Parameters { dataset, name }, dataset::by_name("orders"));
             file.map(|file| (file.name, file.format.compression)).map_err(|problem| problem.status().as_u16())
         };

@@ -29,6 +29,10 @@ use uuid::Uuid;
 /// Says that an answer is not the first.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// An answer that is kept in PostgreSQL, too: whoever repeats its request gets it from there, if need be.
+#[derive(Clone, Copy, Debug)]
+struct KeptWithItsEffect;
+
 /// The claim of the request that a handler works on, if it has a key. In the transaction of its effect the handler
 /// takes the claim first, and last keeps the answer.
 #[derive(Clone, Debug)]
@@ -64,7 +68,9 @@ impl Claimed {
         let Some(claim) = &self.0 else { return Ok(response) };
         let answer = read(response).await?;
         claims::keep(scope, claim, &answer).await?;
-        Ok(respond(answer))
+        let mut response = respond(answer);
+        response.extensions_mut().insert(KeptWithItsEffect);
+        Ok(response)
     }
 
     /// Gives the claim back, where the effect was undone.
@@ -95,10 +101,11 @@ fn answer_of(found: Found) -> Result<Option<Answer>, Problem> {
     }
 }
 
-/// An answer once more.
+/// An answer once more, as the transaction of the effect has it.
 #[must_use]
 pub fn replay(answer: Answer) -> Response {
     let mut response = respond(answer);
+    response.extensions_mut().insert(KeptWithItsEffect);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }
@@ -165,8 +172,18 @@ async fn once(is_required: bool, request: Request, next: Next) -> Result<Respons
     };
     fail_point!("idempotency.answered", tenant);
     let was_replayed = response.headers().contains_key(REPLAYED);
+    let is_kept_with_its_effect = response.extensions().get::<KeptWithItsEffect>().is_some();
     let answer = read(response).await?;
-    if let Err(error) = edge.idempotency.keep(tenant, &claim, &answer).await {
+    let kept = match edge.idempotency.keep(tenant, &claim, &answer).await {
+        // the next request with the key asks PostgreSQL
+        Ok(false) if is_kept_with_its_effect => edge.idempotency.release(tenant, &claim).await,
+        Ok(false) => {
+            tracing::error!(bytes = answer.body.len(), "the answer is too long to be kept");
+            Ok(())
+        }
+        kept => kept.map(drop),
+    };
+    if let Err(error) = kept {
         // the effect is there, so the client gets its answer; the claim runs out by itself
         tracing::error!(error = crate::batch::describe(&error), "answer not kept");
     }

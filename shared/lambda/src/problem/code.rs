@@ -47,6 +47,7 @@ macro_rules! codes {
 
 codes! {
     InvalidBody = BAD_REQUEST "INVALID_BODY": "The body is not what the route takes: not JSON, or JSON of another shape.";
+    EmptyBody = BAD_REQUEST "EMPTY_BODY": "The body has no line.";
     InvalidMultipart = BAD_REQUEST "INVALID_MULTIPART": "The form cannot be read.";
     InvalidQuery = BAD_REQUEST "INVALID_QUERY": "A parameter of the query is unknown or has a value that it cannot have.";
     InvalidHeader = BAD_REQUEST "INVALID_HEADER": "A header has a value that it cannot have.";
