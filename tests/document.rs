@@ -8,7 +8,11 @@ use yaml_serde::Value as Yaml;
 
 /// The part of each API function, by the name of its crate. To add one: its line.
 fn parts() -> BTreeMap<&'static str, Json> {
-    BTreeMap::from([("ingest-api", ingest_api::all().document()), ("site", site::all().document())])
+    BTreeMap::from([
+        ("ingest-api", ingest_api::all().document()),
+        ("site", site::all().document()),
+        ("stock-api", stock_api::all().document()),
+    ])
 }
 
 fn workspace(path: &str) -> PathBuf {

@@ -47,7 +47,7 @@ pub(super) async fn each_dataset_goes_all_the_way(ground: Arc<Ground>) -> Result
     ];
     let stock = [
         json!({
-            "stock_event_id": id(1), "product_id": id(1), "delta": -3, "resulting_level": 0,
+            "stock_event_id": id(1), "product_id": id(1), "delta": -3, "resulting_level": 40,
             "event_time": "2026-01-01T00:00:00Z", "source": "order", "meta": {"order": 1},
         }),
         // an event without an id gets one, each its own
@@ -143,18 +143,26 @@ pub(super) async fn each_dataset_goes_all_the_way(ground: Arc<Ground>) -> Result
             ),
         ]
     );
-    let nameless =
-        r#"{"delta":12,"product_id":"$","resulting_level":null,"event_time":null,"source":null,"meta":null}"#;
-    let nameless = nameless.replace('$', &one.to_string());
+    // the level after an event is ours, whatever its sender believes
+    let columns = "sequence, delta, product_id, outcome, change, resulting_level, event_time, source, meta";
+    let nameless = |sequence: u8, level: u8| {
+        format!(
+            r#"{{"sequence":{sequence},"delta":12,"product_id":"{one}","outcome":"applied","change":12,"resulting_level":{level},"event_time":null,"source":null,"meta":null}}"#
+        )
+    };
     assert_eq!(
-        stored("stock_events", "delta, product_id, resulting_level, event_time, source, meta").await?,
+        stored("stock_events", columns).await?,
         [
             format!(
-                r#"{{"delta":-3,"product_id":"{one}","resulting_level":0,"event_time":"2026-01-01T00:00:00+00:00","source":"order","meta":{{"order": 1}}}}"#
+                r#"{{"sequence":1,"delta":-3,"product_id":"{one}","outcome":"clamped","change":0,"resulting_level":0,"event_time":"2026-01-01T00:00:00+00:00","source":"order","meta":{{"order": 1}}}}"#
             ),
-            nameless.clone(),
-            nameless,
+            nameless(2, 12),
+            nameless(3, 24),
         ]
+    );
+    assert_eq!(
+        stored("stock_levels", "product_id, level, sequence").await?,
+        [format!(r#"{{"product_id":"{one}","level":24,"sequence":3}}"#)]
     );
     assert!(shop.rejects(&session, 1000).await?.is_empty());
     Ok(())

@@ -41,6 +41,8 @@ enum Way {
     Webhook,
     /// None: `idempotency.rs` sees to it.
     Idempotency,
+    /// None: `stock.rs` sees to it.
+    Stock,
 }
 
 /// Every point, with the upload that passes it.
@@ -87,6 +89,8 @@ const POINTS: &[(&str, Way)] = &[
     ("idempotency.answered", Way::Idempotency),
     ("ingest-api.before-commit", Way::Idempotency),
     ("ingest-api.before-put", Way::Idempotency),
+    ("stock-api.before-commit", Way::Stock),
+    ("stock-api.after-commit", Way::Stock),
 ];
 
 /// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again
@@ -230,7 +234,7 @@ async fn fail_at(ground: &Arc<Ground>, point: &str, way: Way, action: &str, seed
 pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
-    let points = POINTS.iter().filter(|(_, way)| !matches!(way, Way::Webhook | Way::Idempotency));
+    let points = POINTS.iter().filter(|(_, way)| !matches!(way, Way::Webhook | Way::Idempotency | Way::Stock));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {
         let ground = &ground;

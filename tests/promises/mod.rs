@@ -28,6 +28,10 @@ mod schema;
 mod sessions;
 mod small_files;
 mod status;
+mod stock;
+mod stock_bench;
+mod stock_files;
+mod stock_storm;
 mod storm;
 mod telemetry;
 mod turns;
@@ -177,6 +181,24 @@ pub(crate) fn list(trials: &mut Trials) {
             a_wait_ends_with_the_session,
             sessions_are_listed_newest_first,
         }
+        stock {
+            an_update_whose_function_dies_has_one_effect,
+            a_lock_that_is_not_had_in_time_is_503,
+            an_answer_that_dynamodb_has_no_room_for_is_given_again,
+            a_bulk_update_says_what_became_of_each_line,
+            a_level_never_falls_below_zero,
+            a_set_holds_by_its_time_and_an_expected_level_is_compared,
+            an_event_counts_once,
+            an_update_comes_in_any_wrapping,
+            levels_and_events_are_told_in_pages,
+            what_is_no_update_is_refused_by_name,
+        }
+        stock_files {
+            a_file_leads_where_the_same_requests_lead,
+            events_that_cannot_apply_are_rejects_of_their_file,
+            a_dry_run_of_several_files_meets_what_they_would_leave,
+        }
+        stock_storm { sixteen_callers_in_opposite_orders_lose_nothing }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
             only_a_key_opens_the_door,
@@ -237,5 +259,8 @@ pub(crate) fn list(trials: &mut Trials) {
     // measures that promise nothing
     if std::env::var_os("INTAKE_EDGE_BENCH").is_some() {
         promises! { trials.add_alone: edge_bench { what_the_edge_costs } }
+    }
+    if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
+        promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
     }
 }

@@ -39,6 +39,22 @@ const UNBALANCED: &str = "
         or rejected <> (select count(*) from rejects where (file_id, chunk_index) = (chunks.file_id, chunks.chunk_index))
     )";
 
+/// A row of the answer is a product whose level is not what its events come to.
+const MISPLACED: &str = "
+    select format('product %s: %s, but its events come to %s', product_id, to_json(stored), to_json(recorded))
+    from (select product_id, level, sequence from stock_levels) as stored
+    full join (
+        select product_id, sum(change) as level, count(*) as events, max(sequence) as sequence,
+            max(resulting_level) filter (where is_last) as last_level
+        from (
+            select *, sequence = max(sequence) over (partition by product_id) as is_last
+            from stock_events where sequence is not null
+        ) as events
+        group by product_id
+    ) as recorded using (product_id)
+    where (stored.level, stored.sequence) is distinct from (recorded.level, recorded.sequence)
+        or recorded.events <> recorded.sequence or recorded.last_level <> recorded.level";
+
 /// A row of a table.
 pub(crate) struct TableRow {
     /// The text of each of the dataset's fields; times in microseconds since 1970.
@@ -79,7 +95,20 @@ impl Books {
         let rows = self.client().await?.query(UNBALANCED, &[]).await?;
         let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         ensure!(found.is_empty(), "the books do not balance: {}", found.join("; "));
+        self.levels_add_up().await
+    }
+
+    /// Fails when the level of a product is not what its events come to.
+    pub(crate) async fn levels_add_up(&self) -> Result<()> {
+        let found = self.texts(MISPLACED, &[]).await?;
+        ensure!(found.is_empty(), "{} levels do not add up: {}", found.len(), found[..found.len().min(5)].join("; "));
         Ok(())
+    }
+
+    /// Where the stock of each product stands.
+    pub(crate) async fn levels(&self) -> Result<BTreeMap<Uuid, i32>> {
+        let rows = self.client().await?.query("select product_id, level from stock_levels", &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// The rows of each table.

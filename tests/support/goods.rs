@@ -105,11 +105,16 @@ fn row(dataset: &str, pool: u64, dice: &mut Dice) -> Value {
             "id": id(number), "product_id": another, "price": 10 + version, "effective_from": "2026-01-01T00:00:00Z",
             "effective_to": if dice.chance(50) { json!("2026-06-01T00:00:00.25") } else { Value::Null },
         }),
-        _ => json!({
-            "stock_event_id": if dice.chance(80) { json!(id(number)) } else { Value::Null },
-            "product_id": another, "delta": version as i64 - 1, "source": dice.one_of(&["manual", "order"]),
-            "event_time": "2026-03-01T10:00:00",
-        }),
+        _ => {
+            let is_set = dice.chance(15);
+            json!({
+                "stock_event_id": if dice.chance(80) { json!(id(number)) } else { Value::Null },
+                "product_id": another, "source": dice.one_of(&["manual", "order"]),
+                "delta": if is_set { Value::Null } else { json!(version as i64 - 1) },
+                "set": if is_set { json!(version) } else { Value::Null },
+                "event_time": format!("2026-03-01T10:0{}:00", dice.within(0..3)),
+            })
+        }
     };
     if dice.chance(10) {
         row["created_at"] = format!("2020-01-0{}T00:00:00", 1 + version).into();

@@ -4,7 +4,7 @@
 
 use super::sheet::Written;
 use anyhow::{Context, Result};
-use intake_domain::dataset::{self, Dataset};
+use intake_domain::dataset::{self, Dataset, Effect};
 use intake_domain::object_key::FileKey;
 use intake_domain::reject::Code;
 use intake_domain::row::{self, Row};
@@ -17,6 +17,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
     tables: BTreeMap<&'static str, Table>,
+    /// Where the stock of each product stands, and when it was set last.
+    levels: BTreeMap<Uuid, (i32, Option<i64>)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -175,8 +177,40 @@ impl Oracle {
         dataset.references.iter().filter(is_missing).count() as i64
     }
 
+    /// Moves the stock of a product and says which count that adds to. Rows by chance have no conflicts.
+    fn move_stock(&mut self, file: &Sent, row: &Row<'_>) -> usize {
+        let table = self.tables.entry(file.dataset.name).or_default();
+        let id = row.id(file.dataset);
+        if table.rows.contains_key(&id) {
+            return UNCHANGED;
+        }
+        let field = |name: &str| file.dataset.fields.iter().position(|field| field.name == name).unwrap_or_default();
+        let Value::Uuid(product) = row.values[field("product_id")] else { return UNCHANGED };
+        let (level, set_at) = self.levels.entry(product).or_default();
+        match (&row.values[field("delta")], &row.values[field("set")], &row.values[field("event_time")]) {
+            (Value::Integer(delta), ..) => *level = (*level + delta).max(0),
+            (_, Value::Integer(to), Value::Micros(at)) if set_at.is_none_or(|set_at| set_at <= *at) => {
+                (*level, *set_at) = (*to, Some(*at));
+            }
+            _ => {}
+        }
+        let mut cells: Vec<_> = row.values.iter().map(text).collect();
+        cells[field("resulting_level")] = Some(level.to_string());
+        let created = row.created_at.map_or(Created::With(file.key.file_id), Created::Stated);
+        table.rows.insert(id, Stored { contents: Contents { cells, stated: row.created_at }, created });
+        INSERTED
+    }
+
+    /// Where the stock of each product must stand.
+    pub(crate) fn levels(&self) -> BTreeMap<Uuid, i32> {
+        self.levels.iter().map(|(product, (level, _))| (*product, *level)).collect()
+    }
+
     /// Applies one row and says which count it adds to; `None` when its natural key belongs to another.
     fn apply(&mut self, file: &Sent, row: &Row<'_>) -> Option<usize> {
+        if file.dataset.effect == Effect::MovesStock {
+            return Some(self.move_stock(file, row));
+        }
         let table = self.tables.entry(file.dataset.name).or_default();
         let (id, natural) = (row.id(file.dataset), row.natural_key(file.dataset));
         if natural.and_then(|natural| table.owners.get(natural)).is_some_and(|owner| *owner != id) {

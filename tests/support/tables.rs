@@ -109,7 +109,9 @@ pub(crate) async fn tenant_tables(client: &Client) -> Result<Vec<TenantTable>> {
     let sql = "
         select relname::text as table_name, attname::text as name, typname::text as kind,
             case when atttypmod > 4 and typname in ('varchar', 'bpchar') then atttypmod - 4 else 32 end as length,
-            attnotnull and not atthasdef and attidentity = '' as is_required,
+            attnotnull and not atthasdef and attidentity = ''
+                -- an event has a delta or a set
+                or (relname, attname) = ('stock_events', 'delta') as is_required,
             confrelid::regclass::text as to_table,
             (select other.attname::text from pg_attribute as other
                 where other.attrelid = confrelid and other.attnum = confkey[1]) as to_column

@@ -390,6 +390,8 @@ impl Upload {
             }
             ensure!(found.is_empty(), "{}: nobody sent {:?}", dataset.name, found.keys());
         }
+        let (found, due) = (self.shop.books.levels().await?, stored.levels());
+        ensure!(found == due, "stock stands at {found:?}\nmust stand at {due:?}");
         Ok(())
     }
 

@@ -14,6 +14,7 @@ create table stock_levels (
 ) partition by hash (tenant_id);
 select make_tenant_table('stock_levels');
 grant insert, update on stock_levels to intake_api, intake_loader;
+revoke delete on stock_levels, stock_events from intake_loader;
 
 -- what is low, lowest first
 create index stock_levels_low on stock_levels (tenant_id, level, product_id);
