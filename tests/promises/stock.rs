@@ -378,7 +378,7 @@ pub(super) async fn what_is_no_update_is_refused_by_name(ground: Arc<Ground>) ->
     let digits = "9".repeat(40);
     for (line, code) in [
         (r#"{"product_id":"$","delta":NaN}"#.to_owned(), "INVALID_JSON"),
-        (format!(r#"{{"product_id":"$","delta":{digits}}}"#), "INVALID_INTEGER"),
+        (format!(r#"{{"product_id":"$","delta":{digits}}}"#), "OUT_OF_RANGE"),
         (r#"{"product_id":"$","delta":"many"}"#.to_owned(), "INVALID_INTEGER"),
         (r#"{"product_id":"$","delta":1e3}"#.to_owned(), "INVALID_INTEGER"),
         (r#"{"product_id":"$","delta":2147483648}"#.to_owned(), "OUT_OF_RANGE"),

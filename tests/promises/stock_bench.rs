@@ -27,7 +27,8 @@ fn write_event(text: &mut String, product: u64, dice: &mut Dice) {
     // writing to a text does not fail
     let _ = writeln!(
         text,
-        r#"{{"stock_event_id":"{}","product_id":"{}","delta":{delta},"resulting_level":{level},"event_time":"2026-01-01T10:00:00.000000","source":"order","meta":{{"batch":1}}}}"#,
+        "{{\"stock_event_id\":\"{}\",\"product_id\":\"{}\",\"delta\":{delta},\"resulting_level\":{level},\
+         \"event_time\":\"2026-01-01T10:00:00.000000\",\"source\":\"order\",\"meta\":{{\"batch\":1}}}}",
         Uuid::new_v4(),
         id(product)
     );
@@ -76,7 +77,8 @@ async fn rate(ground: &Ground, shop: &Shop, what: &str, events: usize, bodies: V
     let (ids, took) = send(shop, bodies, events).await?;
     let server: f64 = server_times(ground, &ids).await?.iter().sum::<f64>() / 1000.0;
     println!(
-        "{what}: {:.0} events/s of server time ({server:.2} s), {:.0} from the first request to the last answer ({:.2} s)",
+        "{what}: {:.0} events/s of server time ({server:.2} s), {:.0} from the first request to the last answer \
+         ({:.2} s)",
         events as f64 / server,
         events as f64 / took.as_secs_f64(),
         took.as_secs_f64()

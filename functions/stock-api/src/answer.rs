@@ -13,7 +13,12 @@ use uuid::Uuid;
 #[schema(as = StockUpdate, example = json!({
     "status": "partial_success",
     "applied": [
-        {"product_id": "9f3b1c52-8c0e-4d57-8f6c-0a4e5b7d1c11", "events_processed": 2, "final_level": 2, "clamped": true},
+        {
+            "product_id": "9f3b1c52-8c0e-4d57-8f6c-0a4e5b7d1c11",
+            "events_processed": 2,
+            "final_level": 2,
+            "clamped": true,
+        },
         {"product_id": "9f3b1c52-8c0e-4d57-8f6c-0a4e5b7d1c13", "events_processed": 0, "final_level": 8},
     ],
     "conflicts": [{

@@ -9,8 +9,8 @@ use intake_lambda::line_error::LineError;
 use intake_postgres::stock::Movement;
 use uuid::Uuid;
 
-/// How many lines a bulk update has at most, blank ones not counted. Its answer tells of each product, and fits into the 4 MiB
-/// that a buffered answer may have.
+/// How many lines a bulk update has at most, blank ones not counted. Its answer tells of each product, and fits into
+/// the 4 MiB that a buffered answer may have.
 pub(crate) const MAX_LINES: usize = 25_000;
 
 /// How many entries each list of an answer has at most, but for `applied`, which has all. See [`MAX_LINES`].
@@ -47,8 +47,8 @@ fn stock_events() -> &'static Dataset {
 }
 
 impl<'a> Lot<'a> {
-    /// Reads a body that `tenant` sent and that was received at `received_at`, in microseconds since 1970. Events without an
-    /// id get one from `new_id`.
+    /// Reads a body that `tenant` sent and that was received at `received_at`, in microseconds since 1970. Events
+    /// without an id get one from `new_id`.
     pub(crate) fn read(
         tenant: Uuid,
         body: &'a [u8],
@@ -85,8 +85,8 @@ impl<'a> Lot<'a> {
         self.lines.len() + self.bad_lines
     }
 
-    /// What the lines do. An id that was made here has not been seen, unless `may_be_known`: the transaction that recorded it
-    /// may have been committed although nobody said so.
+    /// What the lines do. An id that was made here has not been seen, unless `may_be_known`: the transaction that
+    /// recorded it may have been committed although nobody said so.
     pub(crate) fn movements(&self, may_be_known: bool) -> Vec<Movement<'_>> {
         let movements = self.lines.iter().map(|line| {
             let Details { event_time, source, meta } = details(&line.row);

@@ -19,8 +19,8 @@ pub struct Line<'a> {
     pub row: Result<Row<'a>, Vec<RowError>>,
 }
 
-/// The lines of NDJSON that `tenant` sent as rows of `dataset` and that was received at `received_at`, in microseconds since
-/// 1970. Blank lines are left out.
+/// The lines of NDJSON that `tenant` sent as rows of `dataset` and that was received at `received_at`, in microseconds
+/// since 1970. Blank lines are left out.
 pub fn lines<'a>(
     dataset: &'static Dataset,
     tenant: Uuid,

@@ -1,8 +1,8 @@
 //! What stock events do to the levels of products.
 //!
 //! The events of one product apply one after another in file order, all of them or none: one that cannot apply is a
-//! conflict of its product, and then nothing of that product changes. Products do not touch one another. An event whose id
-//! was seen before does nothing. [`decide`] gives what became of every event and where every product ends.
+//! conflict of its product, and then nothing of that product changes. Products do not touch one another. An event whose
+//! id was seen before does nothing. [`decide`] gives what became of every event and where every product ends.
 
 use crate::dataset::stock_events::field;
 use crate::reject::{Code, RowError};
@@ -38,8 +38,8 @@ pub struct Event {
 pub enum Change {
     /// Adds so much, whenever it happened.
     Delta(i32),
-    /// Puts the level there, unless a later one did before; of two at the same time the one that comes second holds. With
-    /// [`Event::expected`] the level alone decides, and not the time.
+    /// Puts the level there, unless a later one did before; of two at the same time the one that comes second holds.
+    /// With [`Event::expected`] the level alone decides, and not the time.
     Set(i32),
 }
 
@@ -604,6 +604,10 @@ mod tests {
         }
     }
 
+    fn record_of(outcome: &Outcome) -> Option<Record> {
+        if let Outcome::Recorded(record) = outcome { Some(*record) } else { None }
+    }
+
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
             Outcome::Recorded(Record { kind: Kind::Applied, .. }) => "applied",
@@ -655,7 +659,7 @@ mod tests {
                     let stood = before.get(&product.id).copied().unwrap_or_default();
                     let records = lot.iter().zip(&decision.outcomes).filter(|(event, _)| event.product == product.id);
                     let records: Vec<Record> = records
-                        .filter_map(|(_, outcome)| if let Outcome::Recorded(record) = outcome { Some(*record) } else { None })
+                        .filter_map(|(_, outcome)| record_of(outcome))
                         .collect();
                     prop_assert!(records.iter().all(|record| record.level >= 0), "never below 0");
                     let sum: i64 = records.iter().map(|record| i64::from(record.change)).sum();
@@ -691,13 +695,12 @@ mod tests {
             let mut known = Known::default();
             let first = decide(&events, &known, OnNegative::Clamp);
             known.levels.extend(first.products.iter().map(|product| (product.id, product.level)));
-            let recorded = events.iter().zip(&first.outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Recorded(_)));
+            let recorded = events.iter().zip(&first.outcomes).filter(|(_, outcome)| record_of(outcome).is_some());
             known.seen.extend(recorded.map(|(event, _)| event.id));
-            let whole: Vec<_> = events
-                .iter()
-                .filter(|event| first.products.iter().any(|product| product.id == event.product && product.conflict.is_none()))
-                .copied()
-                .collect();
+            let is_whole = |event: &&Event| {
+                first.products.iter().any(|product| product.id == event.product && product.conflict.is_none())
+            };
+            let whole: Vec<_> = events.iter().filter(is_whole).copied().collect();
             let again = decide(&whole, &known, OnNegative::Clamp);
             let ids_of_conflicts: HashSet<_> = events
                 .iter()

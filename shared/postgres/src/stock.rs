@@ -1,15 +1,16 @@
 //! Stock: events recorded and levels moved, all in one transaction.
 //!
-//! At READ COMMITTED, and only there: the levels of all products are locked first, and every statement after that sees all
-//! that others committed before it got their locks. So whoever has a product sees its last level, and every event of it
-//! that was recorded.
+//! At READ COMMITTED, and only there: the levels of all products are locked first, and every statement after that sees
+//! all that others committed before it got their locks. So whoever has a product sees its last level, and every event
+//! of it that was recorded.
 //!
-//! A product without a row has nothing to lock. Its row is written last; who finds that somebody else wrote it meanwhile was
-//! overtaken, and runs again.
+//! A product without a row has nothing to lock. Its row is written last; who finds that somebody else wrote it
+//! meanwhile was overtaken, and runs again.
 //!
-//! No two callers wait for each other in a circle: levels that are there are locked in the order of their products, then new
-//! ones are inserted in that order, then events are recorded in the order of their ids, and nobody goes back from one of the
-//! three to another. Who cannot keep to that, because one transaction takes several lots, is alone among the tenant's.
+//! No two callers wait for each other in a circle: levels that are there are locked in the order of their products,
+//! then new ones are inserted in that order, then events are recorded in the order of their ids, and nobody goes back
+//! from one of the three to another. Who cannot keep to that, because one transaction takes several lots, is alone
+//! among the tenant's.
 
 use crate::database::{Parameter, Scope};
 use crate::staged::StagedRow;
@@ -80,8 +81,8 @@ pub struct Rules {
     pub refuses_unknown_products: bool,
     /// The file that the events are a part of.
     pub file: Option<Uuid>,
-    /// Whether to wait until nobody else moves the tenant's stock, and keep the others waiting: for a transaction of several
-    /// lots, and for one that was overtaken before.
+    /// Whether to wait until nobody else moves the tenant's stock, and keep the others waiting: for a transaction of
+    /// several lots, and for one that was overtaken before.
     pub is_alone: bool,
 }
 
@@ -100,8 +101,9 @@ pub async fn apply(scope: &Scope<'_>, movements: &[Movement<'_>], rules: Rules) 
     Ok(decision)
 }
 
-/// What [`apply`] would do, for a transaction that is rolled back: nobody is kept waiting, since no level is locked or moved.
-/// The ids are noted, to be seen by the lots that follow. `levels` is where the products stand that the lots before moved.
+/// What [`apply`] would do, for a transaction that is rolled back: nobody is kept waiting, since no level is locked or
+/// moved. The ids are noted, to be seen by the lots that follow. `levels` is where the products stand that the lots
+/// before moved.
 ///
 /// # Errors
 /// As [`apply`].
@@ -411,8 +413,8 @@ pub async fn standing(scope: &Scope<'_>, product: Uuid) -> Result<Option<Standin
     Ok(row.map(|row| Standing::of(product, &row)))
 }
 
-/// Products that have moved and stand below `below`, the lowest first, at most `limit` of them. `after` is the level and the
-/// product that a page before ended with.
+/// Products that have moved and stand below `below`, the lowest first, at most `limit` of them. `after` is the level
+/// and the product that a page before ended with.
 ///
 /// # Errors
 /// Any [`Error`] of the database.

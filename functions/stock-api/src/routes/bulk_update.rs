@@ -52,10 +52,11 @@ struct Form {
 
 /// Move stock
 ///
-/// One event a line, at most 25,000; a file of any size goes through an upload session. An event adds `delta` to the level
-/// of its product, or puts it to `set`, unless a later `set` did before; with `expected` it applies if that is the level. The
-/// events of a product apply in their order, all or none: one that cannot is a conflict, and nothing of the product changes.
-/// An event whose `stock_event_id` was seen before does nothing. Products and bad lines do not touch one another.
+/// One event a line, at most 25,000; a file of any size goes through an upload session. An event adds `delta` to the
+/// level of its product, or puts it to `set`, unless a later `set` did before; with `expected` it applies if that is
+/// the level. The events of a product apply in their order, all or none: one that cannot is a conflict, and nothing of
+/// the product changes. An event whose `stock_event_id` was seen before does nothing. Products and bad lines do not
+/// touch one another.
 #[utoipa::path(
     post,
     path = "/api/v1/tenants/{tenant_id}/stock/bulk_update",

@@ -1,4 +1,5 @@
-//! `GET /api/v1/tenants/{tenant_id}/products/{product_id}/stock-events`: what moved a product, the latest first, in pages.
+//! `GET /api/v1/tenants/{tenant_id}/products/{product_id}/stock-events`: what moved a product, the latest first, in
+//! pages.
 
 use crate::App;
 use crate::words::{self, OfProduct};

@@ -54,8 +54,8 @@ pub(crate) struct Levels {
 
 /// Products by their levels
 ///
-/// The lowest first. A product that never moved is not among them; one that moves while pages are read may be met twice, or
-/// not at all.
+/// The lowest first. A product that never moved is not among them; one that moves while pages are read may be met
+/// twice, or not at all.
 #[utoipa::path(
     get,
     path = "/api/v1/tenants/{tenant_id}/stock",

@@ -17,8 +17,8 @@ pub const MAX_FILE_BYTES: usize = 4 << 20;
 /// The largest file in a request once it is unpacked, in bytes.
 pub const MAX_UNPACKED_BYTES: usize = 16 << 20;
 
-/// The largest window of zstd that is taken, as a power of two: 8 MiB, which RFC 8878 (§3.1.1.1.2) asks every decoder to
-/// have.
+/// The largest window of zstd that is taken, as a power of two: 8 MiB, which RFC 8878 (§3.1.1.1.2) asks every decoder
+/// to have.
 const WINDOW_LOG_MAX: u32 = 23;
 
 /// What a request is refused with for its file, besides what follows from having a body: for
@@ -70,8 +70,8 @@ impl File {
     /// Reads the file out of a request.
     ///
     /// # Errors
-    /// 400 for a body or a form that breaks off, 413 for one over [`MAX_FILE_BYTES`], 415 for what the route does not take,
-    /// 422 for a form without a field `file`.
+    /// 400 for a body or a form that breaks off, 413 for one over [`MAX_FILE_BYTES`], 415 for what the route does not
+    /// take, 422 for a form without a field `file`.
     pub async fn read(request: Request, accepts: Accepts) -> Result<Self, Problem> {
         let headers = request.headers();
         // as bytes: one that is no text is not one that is not there
@@ -100,8 +100,8 @@ impl File {
         Ok(Self { name: None, layout: Some(layout), encoding, bytes })
     }
 
-    /// The bytes, unpacked if they begin as compressed ones do: a gateway may have unpacked on the way what the headers call
-    /// compressed, and a form has no such header. Rows of text never begin so.
+    /// The bytes, unpacked if they begin as compressed ones do: a gateway may have unpacked on the way what the headers
+    /// call compressed, and a form has no such header. Rows of text never begin so.
     ///
     /// # Errors
     /// 413 for what is over [`MAX_UNPACKED_BYTES`] then, 422 for what cannot be unpacked.
@@ -139,8 +139,8 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 #[must_use]
 pub fn too_large() -> Problem {
     let detail = format!(
-        "a file in a request has at most {MAX_FILE_BYTES} bytes, and unpacked {MAX_UNPACKED_BYTES}; declare a larger one \
-         with POST /api/v1/ingest/sessions and upload it to the URLs in the answer"
+        "a file in a request has at most {MAX_FILE_BYTES} bytes, and unpacked {MAX_UNPACKED_BYTES}; declare a larger \
+         one with POST /api/v1/ingest/sessions and upload it to the URLs in the answer"
     );
     Problem::new(Code::PayloadTooLarge, detail)
 }
@@ -236,9 +236,8 @@ mod tests {
     async fn a_form_has_its_file_in_one_field() {
         let form = |field: &str| {
             let head = format!("content-disposition: form-data; name=\"{field}\"; filename=\"a.ndjson\"");
-            format!(
-                "--x\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\nhi\r\n--x\r\n{head}\r\n\r\n{{}}\r\n--x--\r\n"
-            )
+            let note = "--x\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\nhi";
+            format!("{note}\r\n--x\r\n{head}\r\n\r\n{{}}\r\n--x--\r\n")
         };
         let read = async |body: String| {
             read(Accepts::Ndjson, &[("content-type", b"multipart/form-data; boundary=x")], body).await
