@@ -12,6 +12,8 @@ fn parts() -> BTreeMap<&'static str, Json> {
         ("ingest-api", ingest_api::all().document()),
         ("site", site::all().document()),
         ("stock-api", stock_api::all().document()),
+        ("price-api", price_api::all().document()),
+        ("site", site::all().document()),
     ])
 }
 

@@ -20,6 +20,9 @@ pub(crate) const CHUNK_BYTES: usize = 2048;
 /// Small, so that small files are uploaded in parts.
 pub(crate) const PART_BYTES: usize = 64 << 10;
 
+/// How long an answer that is followed stays open: for longer than a while in which there is nothing to tell.
+pub(crate) const FOLLOW_SECONDS: u64 = 12;
+
 /// How the queues of what was given up are named.
 const DEAD_LETTERS: &str = "-dead-letters";
 
@@ -90,6 +93,9 @@ fn settings() -> Settings {
         chunk_bytes: Some(CHUNK_BYTES as u64),
         part_bytes: Some(PART_BYTES as u64),
         requests_per_minute: None,
+        price_events_per_minute: None,
+        price_events_of_product_per_minute: None,
+        follow_seconds: Some(FOLLOW_SECONDS),
         tools_dir: Some(folder("INTAKE_TOOLS_DIR").unwrap_or_else(|| target.join("stack-tools"))),
     }
 }

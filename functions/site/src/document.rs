@@ -4,10 +4,11 @@ use intake_lambda::edge;
 use serde_json::Value;
 
 /// In the order in which readers meet them.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Uploads", "Sessions: declare files, upload them straight to storage, see what became of every row."),
     ("Small files", "A file of up to 4 MiB in the request itself."),
     ("Stock", "Events that move the levels of products, and where the levels stand."),
+    ("Prices", "Prices that change, what looked wrong about them, and what is to be done then."),
     ("Health", "Whether the API runs."),
     ("Documentation", "These pages."),
 ];

@@ -137,6 +137,9 @@ impl Emulator {
             ("ChunkBytes", settings.chunk_bytes),
             ("PartBytes", settings.part_bytes),
             ("RequestsPerMinute", settings.requests_per_minute),
+            ("PriceEventsPerMinute", settings.price_events_per_minute),
+            ("PriceEventsOfProductPerMinute", settings.price_events_of_product_per_minute),
+            ("FollowSeconds", settings.follow_seconds),
         ] {
             parameters.extend(value.map(|value| (name, value.to_string())));
         }

@@ -51,13 +51,20 @@ pub struct Settings {
     pub part_bytes: Option<u64>,
     /// How many requests a tenant may make in any minute.
     pub requests_per_minute: Option<u64>,
+    /// How many price events a tenant may send in any minute.
+    pub price_events_per_minute: Option<u64>,
+    /// How many of them about one product.
+    pub price_events_of_product_per_minute: Option<u64>,
+    /// How long an answer that is followed stays open, in seconds.
+    pub follow_seconds: Option<u64>,
     /// The Python environment, which several state folders may share; `None` for one in the state folder.
     pub tools_dir: Option<PathBuf>,
 }
 
 impl Settings {
     /// Reads `INTAKE_STATE_DIR` (`.intake` in the workspace), `INTAKE_API_PORT` (8000), `INTAKE_CHUNK_BYTES`,
-    /// `INTAKE_PART_BYTES`, `INTAKE_REQUESTS_PER_MINUTE` and `INTAKE_TOOLS_DIR`.
+    /// `INTAKE_PART_BYTES`, `INTAKE_REQUESTS_PER_MINUTE`, `INTAKE_PRICE_EVENTS_PER_MINUTE`,
+    /// `INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE`, `INTAKE_FOLLOW_SECONDS` and `INTAKE_TOOLS_DIR`.
     pub fn from_env() -> Result<Self> {
         fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
             let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) else { return Ok(None) };
@@ -70,6 +77,9 @@ impl Settings {
             chunk_bytes: number("INTAKE_CHUNK_BYTES")?,
             part_bytes: number("INTAKE_PART_BYTES")?,
             requests_per_minute: number("INTAKE_REQUESTS_PER_MINUTE")?,
+            price_events_per_minute: number("INTAKE_PRICE_EVENTS_PER_MINUTE")?,
+            price_events_of_product_per_minute: number("INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE")?,
+            follow_seconds: number("INTAKE_FOLLOW_SECONDS")?,
             tools_dir: folder("INTAKE_TOOLS_DIR"),
         })
     }
@@ -206,6 +216,9 @@ pub async fn start_detached(settings: &Settings, exe: &Path, say: Say<'_>) -> Re
         ("INTAKE_CHUNK_BYTES", settings.chunk_bytes),
         ("INTAKE_PART_BYTES", settings.part_bytes),
         ("INTAKE_REQUESTS_PER_MINUTE", settings.requests_per_minute),
+        ("INTAKE_PRICE_EVENTS_PER_MINUTE", settings.price_events_per_minute),
+        ("INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE", settings.price_events_of_product_per_minute),
+        ("INTAKE_FOLLOW_SECONDS", settings.follow_seconds),
     ] {
         if let Some(value) = value {
             command.env(name, value.to_string());
