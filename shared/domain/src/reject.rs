@@ -54,6 +54,7 @@ codes! {
     NegativeLevel = "NEGATIVE_LEVEL": "The level would fall below 0, and on_negative=reject was asked for.", "{\"delta\": -9} at a level of 5";
     LevelTooHigh = "LEVEL_TOO_HIGH": "The level would be over 2147483647.", "{\"delta\": 2147483647} at a level of 5";
     ProductConflict = "PRODUCT_CONFLICT": "Another event of the same product has a conflict: the events of a product apply together or not at all.", "the events before and after an EXPECTED_LEVEL";
+    SuspectPrice = "SUSPECT_PRICE": "The product's history does not explain the price, and the tenant wants such prices refused.", "{\"old_price\": 19.99, \"new_price\": 1999}";
     MissingReference = "MISSING_REFERENCE": "The row refers to one that is not there, and the upload asked for such rows to be refused.", "an item of an order that was never sent";
 }
 

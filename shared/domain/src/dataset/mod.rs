@@ -3,6 +3,7 @@
 mod customers;
 mod order_items;
 mod orders;
+pub(crate) mod price_events;
 mod price_history;
 mod products;
 pub(crate) mod stock_events;
