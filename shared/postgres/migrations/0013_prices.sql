@@ -2,6 +2,7 @@
 
 alter table tenants add column price_policy varchar(10) not null default 'warn'
     check (price_policy in ('warn', 'hold', 'reject'));
+grant select (tenant_id, price_policy) on tenants to intake_api, intake_loader;
 grant update (price_policy) on tenants to intake_api;
 
 -- A price that looked wrong and went in all the same, which nobody has approved since: nothing is learnt from it.
@@ -15,7 +16,7 @@ grant update (effective_to, flagged) on price_history to intake_api, intake_load
 --   applied        it is, or was, the product's price
 --   held           the price stays until somebody decides
 --   rejected       it was refused, by the policy
---   stale_ignored  the product has had a newer price since
+--   stale_ignored  the product has, or waits for, a price of a later time
 -- and of one that was held, in `decision`. Both prices are the sender's.
 create table price_events (
     tenant_id uuid not null,
@@ -57,6 +58,7 @@ create index price_anomalies_of_product on price_events (tenant_id, product_id, 
 -- a product waits for one decision at a time: a newer event takes the place of the older one's hold
 create unique index price_holds on price_events (tenant_id, product_id)
     where outcome = 'held' and decision is null;
+create index price_holds_newest on price_events (tenant_id, received_at, price_event_id) where outcome = 'held';
 
 -- Whoever changes a price changes the row that was sent, so that sending it once more is news.
 grant update (price, payload_hash) on products to intake_api, intake_loader;

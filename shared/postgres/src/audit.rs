@@ -1,8 +1,9 @@
-//! The log of who was refused and what became of keys. A tenant's entries are under row-level security as all that it
+//! The log of who was refused, what became of keys, and how tenants want prices treated. A tenant's entries are under row-level security as all that it
 //! has; those of callers whom nobody knows belong to no tenant, and only the operator sees them.
 
-use crate::{Database, Error, retry};
+use crate::{Database, Error, Scope, retry};
 use intake_domain::audit::{KeyEvent, Kind};
+use intake_domain::price::Policy;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::types::Type;
@@ -73,6 +74,14 @@ pub(crate) async fn key_event(
     done.map(drop).map_err(Error::statement(name))
 }
 
+/// Writes down that a tenant wants its prices treated otherwise, together with the change.
+pub(crate) async fn price_policy(scope: &Scope<'_>, policy: Policy) -> Result<(), Error> {
+    let (name, sql) = sql!("insert_price_policy");
+    let (id, word) = (Uuid::now_v7(), policy.as_str());
+    let with = [(&id as _, Type::UUID), (&scope.tenant() as _, Type::UUID), (&word as _, Type::TEXT)];
+    scope.execute(name, sql, &with).await.map(drop)
+}
+
 /// An entry as listed. What the action does not have is null.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -80,7 +89,7 @@ pub struct Entry {
     pub tenant_id: Option<Uuid>,
     /// When it was written.
     pub logged_at: String,
-    /// `access_refused`, or what became of a key.
+    /// `access_refused`, what became of a key, or the policy for prices that was chosen.
     pub action: String,
     /// Why access was refused.
     pub code: Option<String>,

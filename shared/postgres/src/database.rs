@@ -175,12 +175,17 @@ impl Scope<'_> {
         self.client()?.execute_typed(sql, with).await.map_err(Error::statement(name))
     }
 
-    /// Copies rows, each in PostgreSQL's binary COPY form, into a leaf partition.
-    pub(crate) async fn copy(&mut self, leaf: &str, rows: impl Iterator<Item = Bytes>) -> Result<(), Error> {
+    /// Copies rows, each in PostgreSQL's binary COPY form, into these columns of a leaf partition.
+    pub(crate) async fn copy(
+        &mut self,
+        leaf: &str,
+        columns: &str,
+        rows: impl Iterator<Item = Bytes>,
+    ) -> Result<(), Error> {
         let name = format!("copy {leaf}");
         let connection = self.connection.as_mut().ok_or(Error::Corrupt("a transaction without a connection"))?;
         if !connection.copies.contains_key(leaf) {
-            let sql = format!("copy {leaf} from stdin (format binary)");
+            let sql = format!("copy {leaf} ({columns}) from stdin (format binary)");
             let statement = connection.client.prepare(&sql).await.map_err(Error::statement(&name))?;
             connection.copies.insert(leaf.to_owned(), statement);
         }

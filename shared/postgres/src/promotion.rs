@@ -249,7 +249,7 @@ impl Promoter {
         if self.dataset.month.is_none() {
             let mut rows = rows.map(|(_, tuple)| tuple).peekable();
             return match rows.peek() {
-                Some(_) => scope.copy(&self.hash_leaf(name), rows).await,
+                Some(_) => scope.copy(&self.hash_leaf(name), &columns(self.dataset), rows).await,
                 None => Ok(()),
             };
         }
@@ -269,9 +269,10 @@ impl Promoter {
         if keys.is_empty() {
             return Ok(());
         }
-        scope.copy(&self.hash_leaf(KEYS_OF_ORDERS), keys.into_iter()).await?;
+        scope.copy(&self.hash_leaf(KEYS_OF_ORDERS), COLUMNS_OF_KEYS, keys.into_iter()).await?;
+        let columns = columns(self.dataset);
         for (leaf, tuples) in by_leaf {
-            scope.copy(&leaf, tuples.into_iter()).await?;
+            scope.copy(&leaf, &columns, tuples.into_iter()).await?;
         }
         Ok(())
     }
@@ -298,8 +299,7 @@ impl Promoter {
         }
         let mut stored = HashMap::with_capacity(found.len());
         for row in found {
-            let hash: &[u8] = row.get("payload_hash");
-            let hash = RowHash::try_from(hash).map_err(|_| Error::Corrupt("a payload hash of another length"))?;
+            let hash = read_hash(row.get("payload_hash"))?;
             stored.insert(row.get("id"), Stored { natural: row.get("natural_key"), hash, month: row.get("month") });
         }
         Ok(stored)
@@ -347,6 +347,24 @@ impl Promoter {
 
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.
 const KEYS_OF_ORDERS: &str = "order_keys";
+const COLUMNS_OF_KEYS: &str = "tenant_id, external_order_id, order_id, order_date, payload_hash";
+
+/// The columns of a staged row: a table may have more.
+fn columns(dataset: &Dataset) -> String {
+    let fields = dataset.fields.iter().map(|field| field.name);
+    let created_at = dataset.created_at.then_some("created_at");
+    let hash = dataset.month.is_none().then_some("payload_hash");
+    let names = ["tenant_id"].into_iter().chain(fields).chain(created_at).chain(hash);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The hash of a stored row. A row that was changed otherwise than by an upload has none, which no upload's is like.
+fn read_hash(stored: &[u8]) -> Result<RowHash, Error> {
+    if stored.is_empty() {
+        return Ok(RowHash::default());
+    }
+    RowHash::try_from(stored).map_err(|_| Error::Corrupt("a payload hash of another length"))
+}
 
 /// A statement of `queries/promotion` with the names of a dataset put in; they come from the code, never from a request.
 fn statement(dataset: &Dataset, template: &str) -> String {

@@ -1,0 +1,3 @@
+select price_policy::text
+from tenants
+where tenant_id = $1
