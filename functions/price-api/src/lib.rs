@@ -1,7 +1,12 @@
 //! `price-api`: prices that change, and what looks wrong about it. See README.md.
 
+// the examples in the OpenAPI document are made with `json!`, which takes a step for each token
+#![recursion_limit = "256"]
+
 mod app;
 mod routes;
+mod settle;
+mod words;
 
 pub use app::App;
 pub use routes::all;

@@ -37,7 +37,10 @@ pub(crate) async fn account(
             Outcome::Inserted => counts.inserted += 1,
             Outcome::Updated => counts.updated += 1,
             Outcome::Unchanged => counts.unchanged += 1,
-            Outcome::NaturalKeyTaken(_) | Outcome::MissingReferences(_) | Outcome::StockConflict(_) => {
+            Outcome::NaturalKeyTaken(_)
+            | Outcome::MissingReferences(_)
+            | Outcome::StockConflict(_)
+            | Outcome::SuspectPrice => {
                 counts.rejected += 1;
                 refused.push((row, *outcome));
             }
@@ -104,6 +107,10 @@ fn errors(file: &File, row: &StagedRow, outcome: Outcome) -> Vec<RowError> {
         Outcome::StockConflict(None) => {
             let detail = "another event of the product has a conflict";
             vec![RowError::of_field(Code::ProductConflict, "product_id", detail)]
+        }
+        Outcome::SuspectPrice => {
+            let detail = "the product's history does not explain the price, and the policy for prices is to reject it";
+            vec![RowError::of_field(Code::SuspectPrice, "new_price", detail)]
         }
         Outcome::Inserted | Outcome::Updated | Outcome::Unchanged => Vec::new(),
     }

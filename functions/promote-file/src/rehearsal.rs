@@ -8,15 +8,12 @@ use crate::account::{Source, account};
 use crate::promote::{Progress, SliceError, TRIES, Worker, promoter, rows};
 use intake_domain::failure::Failure;
 use intake_domain::state::FileState;
-use intake_domain::stock::Level;
 use intake_lambda::batch::describe;
 use intake_lambda::fail_point;
 use intake_postgres::ledger::{self, File, SliceCounts};
-use intake_postgres::promotion::Transactions;
+use intake_postgres::promotion::{Rehearsed, Transactions};
 use intake_postgres::{Error, Scope};
-use std::collections::HashMap;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// A promotion to be undone.
 pub(crate) struct Rehearsal<'a> {
@@ -71,9 +68,9 @@ impl<'a> Rehearsal<'a> {
             books.rollback().await?;
             return Ok(Progress::Stopped);
         };
-        let mut levels = HashMap::new();
+        let mut rehearsed = Rehearsed::default();
         for file in &files {
-            let verdict = self.rehearse(&mut stage, &books, file, &mut levels).await?;
+            let verdict = self.rehearse(&mut stage, &books, file, &mut rehearsed).await?;
             let goes_in_after_all = matches!(verdict, Verdict::Promoted) && !self.is_dry_run;
             if goes_in_after_all || matches!(verdict, Verdict::Stopped) {
                 stage.rollback().await?;
@@ -103,16 +100,16 @@ impl<'a> Rehearsal<'a> {
         Ok(Some(files))
     }
 
-    /// `levels` is where the stock of products stands after the files before this one.
+    /// `rehearsed` is where products stand after the files before this one.
     async fn rehearse(
         &self,
         stage: &mut Scope<'_>,
         books: &Scope<'_>,
         file: &File,
-        levels: &mut HashMap<Uuid, Level>,
+        rehearsed: &mut Rehearsed,
     ) -> Result<Verdict, SliceError> {
         let file_id = file.key.file_id;
-        let mut promoter = promoter(file, Transactions::Rehearsal(levels.clone()));
+        let mut promoter = promoter(file, Transactions::Rehearsal(rehearsed.clone()));
         let mut slices: Vec<(i32, SliceCounts)> = Vec::new();
         stage.mark().await?;
         for index in ledger::staged_chunks(books, file_id).await? {
@@ -140,7 +137,7 @@ impl<'a> Rehearsal<'a> {
                 ledger::promote_chunk(books, file_id, index, counts).await?;
             }
             ledger::finish_file(books, file_id).await?;
-            *levels = promoter.into_levels();
+            *rehearsed = promoter.into_rehearsed();
             return Ok(Verdict::Promoted);
         }
         // the files after it must not meet its rows

@@ -39,6 +39,8 @@ pub enum Outcome {
     MissingReferences(Missing),
     /// It cannot move its product's stock; without a reason, because another event of the product cannot.
     StockConflict(Option<Reason>),
+    /// Its price looks wrong, and the tenant wants such prices refused.
+    SuspectPrice,
 }
 
 /// Which of a dataset's references of one row lead nowhere: a bit for each, in the order of

@@ -37,11 +37,13 @@ pub struct Quotas {
     pub price_events: u16,
     /// Price events of one product.
     pub price_events_of_product: u16,
+    /// Requests with many price events.
+    pub price_event_lots: u16,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { requests: 1_000, price_events: 100, price_events_of_product: 10 }
+        Self { requests: 1_000, price_events: 100, price_events_of_product: 10, price_event_lots: 60 }
     }
 }
 
@@ -52,6 +54,8 @@ pub enum Budget {
     Requests,
     /// Price events, of a tenant and of each product.
     PriceEvents,
+    /// Many price events at once.
+    PriceEventLots,
 }
 
 impl Budget {
@@ -61,6 +65,7 @@ impl Budget {
         match self {
             Self::Requests => "requests",
             Self::PriceEvents => "price-events",
+            Self::PriceEventLots => "price-event-lots",
         }
     }
 
@@ -70,6 +75,7 @@ impl Budget {
         let of_tenant = |name, quota| Limit { name, quota, subject: String::new() };
         match self {
             Self::Requests => vec![of_tenant("requests", quotas.requests)],
+            Self::PriceEventLots => vec![of_tenant("price-event-lots", quotas.price_event_lots)],
             Self::PriceEvents => vec![
                 of_tenant("price-events", quotas.price_events),
                 Limit {
@@ -349,7 +355,7 @@ mod tests {
             budget in prop::sample::select(&[Budget::Requests, Budget::PriceEvents][..]),
             requests in 1..200_u16,
         ) {
-            let quotas = Quotas { requests, price_events: 12, price_events_of_product: 5 };
+            let quotas = Quotas { requests, price_events: 12, price_events_of_product: 5, ..Quotas::default() };
             let (mut store, mut admitted) = (Store::default(), Admitted::default());
             let mut processes = vec![Slots::default(); 4];
             let (mut under_way, mut now) = (Vec::new(), START);
@@ -393,7 +399,7 @@ mod tests {
             budget in prop::sample::select(&[Budget::Requests, Budget::PriceEvents][..]),
             requests in 1..400_u16,
         ) {
-            let quotas = Quotas { requests, price_events: 30, price_events_of_product: 12 };
+            let quotas = Quotas { requests, price_events: 30, price_events_of_product: 12, ..Quotas::default() };
             let (mut store, mut admitted) = (Store::default(), Admitted::default());
             let mut processes = vec![Slots::default(); 4];
             let mut now = START;

@@ -78,6 +78,21 @@ pub fn parse<'a>(dataset: &'static Dataset, tenant: Uuid, line: &'a [u8]) -> Res
     })
 }
 
+/// Reads a row of `dataset` that `tenant` sent in another form than a line: `token_of` gives the JSON of a field by its name.
+///
+/// # Errors
+/// All that is wrong with the row.
+pub fn of_fields<'a>(
+    dataset: &'static Dataset,
+    tenant: Uuid,
+    token_of: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Row<'a>, Refused> {
+    assemble(dataset, tenant, |slot, kind| match slot {
+        Slot::Field(at) => token_of(dataset.fields[at].name).map_or(Ok(Value::Null), |token| value::read(kind, token)),
+        Slot::CreatedAt | Slot::TenantId => Ok(Value::Null),
+    })
+}
+
 /// The tokens of a line, one for each field.
 struct Tokens<'a> {
     fields: Vec<Option<&'a RawValue>>,

@@ -7,6 +7,7 @@ pub use code::{Code, FieldCode};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use intake_domain::reject::RowError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,6 +30,12 @@ impl FieldError {
     #[must_use]
     pub fn new(pointer: impl Into<String>, code: FieldCode, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+impl From<RowError> for FieldError {
+    fn from(RowError { pointer, code, detail }: RowError) -> Self {
+        Self { pointer, code: FieldCode::OfRow(code), detail }
     }
 }
 

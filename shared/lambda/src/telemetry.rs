@@ -37,6 +37,8 @@ const METRICS: &[(&str, Unit)] = &[
     ("FileTime", Unit::Milliseconds),
     ("GivenUpMessages", Unit::Count),
     ("IdempotentReplays", Unit::Count),
+    ("PriceAnomalies", Unit::Count),
+    ("PricesHeld", Unit::Count),
     ("PromotedRows", Unit::Count),
     ("RateLimitDenials", Unit::Count),
     ("RateLimitFallbacks", Unit::Count),

@@ -103,6 +103,22 @@ fn numeric(row: &mut Vec<u8>, cents: i64) {
     }
 }
 
+/// The cents of a `numeric` that was written so; `None` for bytes that were not.
+#[must_use]
+pub fn cents_of(bytes: &[u8]) -> Option<i64> {
+    let mut parts = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let (count, weight, sign, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let digits: Vec<i64> = parts.map(i64::from).collect();
+    // those before the point, and one after it; what is not there is 0
+    let groups = usize::try_from(i32::from(weight.cast_signed()) + 2).ok()?;
+    if usize::from(count) != digits.len() || digits.len() > groups {
+        return None;
+    }
+    let mut digits = digits.into_iter().chain(std::iter::repeat(0)).take(groups);
+    let units = digits.try_fold(0_i64, |units, digit| units.checked_mul(10_000)?.checked_add(digit))?;
+    Some(if sign == 0 { units / 100 } else { -units / 100 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +127,16 @@ mod tests {
         let mut row = Vec::new();
         numeric(&mut row, cents);
         row[4..].chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+    }
+
+    #[test]
+    fn numerics_read_back() {
+        for cents in [0, 5, 99, 100, 1_999, 1_000_000, 999_999_999_999, -100, -1_000_005] {
+            let mut row = Vec::new();
+            numeric(&mut row, cents);
+            assert_eq!(cents_of(&row[4..]), Some(cents));
+        }
+        assert_eq!(cents_of(&[0; 7]), None);
     }
 
     #[test]

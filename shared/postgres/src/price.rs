@@ -10,10 +10,11 @@
 
 use crate::database::{Parameter, Scope};
 use crate::micros::Micros;
-use crate::{Error, audit};
+use crate::staged::StagedRow;
+use crate::{Error, audit, copy};
 use futures_util::future::{join, join3, join4};
 use intake_domain::price::{
-    Decision, Event, Hold, Outcome, Percent, Policy, Product, RECENT, Reason, RecentPrice, Settled,
+    Decision, Event, Hold, Outcome, Percent, Policy, PriceEvent, Product, RECENT, Reason, RecentPrice, Settled,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
@@ -38,6 +39,28 @@ pub struct Change<'a> {
     pub source: Option<&'a str>,
     /// The text of a JSON object.
     pub metadata: Option<&'a str>,
+}
+
+impl<'a> Change<'a> {
+    /// That of a staged row of `price_events`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a column is not what it must be.
+    pub fn of_staged(row: &'a StagedRow) -> Result<Self, Error> {
+        // columns in the order of the dataset's fields, after the tenant
+        let time = |at| row.column(at).map(|bytes| bytes.try_into().map(copy::micros_of)).transpose();
+        let text = |bytes: Option<&'a [u8]>| bytes.map(str::from_utf8).transpose();
+        let read = || {
+            let prices =
+                PriceEvent { old_cents: copy::cents_of(row.column(3)?)?, new_cents: copy::cents_of(row.column(4)?)? };
+            let (at, received_at) = (time(7).ok()?, time(8).ok()??);
+            let event = Event { id: row.id, product: row.uuid_in_column(2)?, prices, at, received_at };
+            // jsonb has its version before its text
+            let metadata = text(row.column(6).and_then(|bytes| bytes.get(1..))).ok()?;
+            Some(Self { event, has_new_id: false, source: text(row.column(5)).ok()?, metadata })
+        };
+        read().ok_or(Error::Corrupt("a staged price event of an unknown form"))
+    }
 }
 
 /// What became of an event.
@@ -132,6 +155,30 @@ pub async fn apply(scope: &Scope<'_>, changes: &[Change<'_>]) -> Result<Vec<Beca
     }
     let lot = settle(changes, policy, &mut products, known)?;
     lot.write(scope).await?;
+    Ok(lot.became)
+}
+
+/// What [`apply`] would do, for a transaction that is rolled back: nobody is kept waiting, since no product is locked or
+/// changed. The ids are noted, to be seen by the lots that follow. `products` is where those stand that the lots before
+/// changed.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn rehearse(
+    scope: &Scope<'_>,
+    changes: &[Change<'_>],
+    products: &mut HashMap<Uuid, Product>,
+) -> Result<Vec<Became>, Error> {
+    let asked = Asked::of(changes);
+    let (policy, mut known, ids) = find(scope, &asked, sql!("read_products")).await?;
+    known.extend(asked.products.iter().filter_map(|id| Some((*id, products.remove(id)?))));
+    let lot = settle(changes, policy, &mut known, ids)?;
+    let noted = lot.records.iter().map(|record| (record.change.event.id, record.change.event.product));
+    let (ids, of): (Vec<_>, Vec<_>) = noted.unzip();
+    let (name, sql) = sql!("note_ids");
+    let with: [Parameter<'_>; 3] = [(&scope.tenant(), Type::UUID), (&ids, Type::UUID_ARRAY), (&of, Type::UUID_ARRAY)];
+    scope.execute(name, sql, &with).await.map_err(overtaken)?;
+    products.extend(known);
     Ok(lot.became)
 }
 

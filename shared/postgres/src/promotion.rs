@@ -3,10 +3,12 @@
 use crate::Error;
 use crate::copy;
 use crate::database::Scope;
+use crate::price::{self, Change};
 use crate::staged::StagedRow;
 use crate::stock::{self, Movement, Rules};
 use bytes::Bytes;
 use intake_domain::dataset::Effect;
+use intake_domain::price::{Outcome as PriceOutcome, Product};
 use intake_domain::promotion::{Created, Decision, Keys, Missing, Outcome, RowHash, decide};
 use intake_domain::stock::{Level, Outcome as Became};
 use intake_domain::{Dataset, dataset};
@@ -40,8 +42,15 @@ pub enum Transactions {
     OneASlice,
     /// All in one.
     OneAFile,
-    /// All in one that is rolled back, and the slices of other files with them. So far they have led to these levels.
-    Rehearsal(HashMap<Uuid, Level>),
+    /// All in one that is rolled back, and the slices of other files with them. So far they have led to this.
+    Rehearsal(Rehearsed),
+}
+
+/// Where products stand after the slices that are to be rolled back.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsed {
+    levels: HashMap<Uuid, Level>,
+    prices: HashMap<Uuid, Product>,
 }
 
 /// What became of a slice.
@@ -81,10 +90,10 @@ impl Promoter {
         }
     }
 
-    /// The levels that a rehearsal has led to; none of any other promotion.
+    /// What a rehearsal has led to; nothing of any other promotion.
     #[must_use]
-    pub fn into_levels(self) -> HashMap<Uuid, Level> {
-        if let Transactions::Rehearsal(levels) = self.transactions { levels } else { HashMap::new() }
+    pub fn into_rehearsed(self) -> Rehearsed {
+        if let Transactions::Rehearsal(rehearsed) = self.transactions { rehearsed } else { Rehearsed::default() }
     }
 
     /// Applies `rows` in their order.
@@ -95,7 +104,7 @@ impl Promoter {
         if rows.is_empty() {
             return Ok(Applied::default());
         }
-        // stock has locks of its own, and no leaves
+        // stock and prices have locks of their own, and no leaves
         if self.dataset.effect == Effect::Kept {
             let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
             let sql = include_str!("../queries/promotion/lock.sql");
@@ -127,8 +136,10 @@ impl Promoter {
 
     /// Puts rows in place whose references do not matter.
     async fn put(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
-        if self.dataset.effect == Effect::MovesStock {
-            return self.move_stock(scope, rows).await;
+        match self.dataset.effect {
+            Effect::Kept => {}
+            Effect::MovesStock => return self.move_stock(scope, rows).await,
+            Effect::ChangesPrices => return self.change_prices(scope, rows).await,
         }
         if self.expects_new_rows {
             scope.savepoint().await?;
@@ -170,7 +181,9 @@ impl Promoter {
         let is_alone = self.was_overtaken || matches!(self.transactions, Transactions::OneAFile);
         let rules = Rules { file: Some(self.file), is_alone, ..Rules::default() };
         let decision = match &mut self.transactions {
-            Transactions::Rehearsal(levels) => stock::rehearse(scope, &movements, rules, levels).await,
+            Transactions::Rehearsal(rehearsed) => {
+                stock::rehearse(scope, &movements, rules, &mut rehearsed.levels).await
+            }
             Transactions::OneASlice | Transactions::OneAFile => stock::apply(scope, &movements, rules).await,
         };
         self.was_overtaken = matches!(decision, Err(Error::Overtaken));
@@ -183,6 +196,26 @@ impl Promoter {
             Became::Conflicting => Outcome::StockConflict(reasons.get(&at).copied()),
         };
         Ok(decision.outcomes.iter().enumerate().map(outcome).collect())
+    }
+
+    /// Settles rows that change prices. Of a row that was settled before nothing is written.
+    async fn change_prices(&mut self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Outcome>, Error> {
+        let changes = rows.iter().map(Change::of_staged).collect::<Result<Vec<_>, _>>()?;
+        let became = match &mut self.transactions {
+            Transactions::Rehearsal(rehearsed) => price::rehearse(scope, &changes, &mut rehearsed.prices).await?,
+            Transactions::OneASlice | Transactions::OneAFile => price::apply(scope, &changes).await?,
+        };
+        let outcome = |became| match became {
+            price::Became::Recorded(told) if told.outcome == PriceOutcome::Rejected => Outcome::SuspectPrice,
+            price::Became::Recorded(_) => Outcome::Inserted,
+            price::Became::Duplicate(_) => Outcome::Unchanged,
+            price::Became::UnknownProduct => {
+                let mut missing = Missing::default();
+                missing.add(0);
+                Outcome::MissingReferences(missing)
+            }
+        };
+        Ok(became.into_iter().map(outcome).collect())
     }
 
     /// Which references of each row lead nowhere. What they lead to is promoted before, never with them.

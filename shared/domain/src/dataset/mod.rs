@@ -8,6 +8,7 @@ mod price_history;
 mod products;
 pub(crate) mod stock_events;
 
+use crate::price::{self, Event};
 use crate::reject::RowError;
 use crate::row::{Refused, Row};
 use crate::stock;
@@ -21,6 +22,7 @@ pub static ALL: &[&Dataset] = &[
     &order_items::ORDER_ITEMS,
     &price_history::PRICE_HISTORY,
     &stock_events::STOCK_EVENTS,
+    &price_events::PRICE_EVENTS,
 ];
 
 /// A kind of row that shops send.
@@ -75,6 +77,8 @@ pub enum Effect {
     Kept,
     /// They move the levels of their products, by the rules of [`stock`]; a known id does nothing.
     MovesStock,
+    /// They change the prices of their products, by the rules of [`price`]; a known id does nothing.
+    ChangesPrices,
 }
 
 /// A field of a dataset.
@@ -117,17 +121,25 @@ impl Field {
 }
 
 impl Dataset {
-    /// Lets a valid row pass that was received at `received_at`, in microseconds since 1970.
+    /// Lets a valid row pass that was received at `received_at`, in microseconds since 1970. A price event that says when it
+    /// was created, and not when it happened, has happened then.
     ///
     /// # Errors
     /// What is wrong with the row at that time.
-    pub fn receive<'a>(&self, row: Row<'a>, received_at: i64) -> Result<Row<'a>, Refused> {
+    pub fn receive<'a>(&self, mut row: Row<'a>, received_at: i64) -> Result<Row<'a>, Refused> {
         let error = match self.effect {
             Effect::Kept => return Ok(row),
             Effect::MovesStock => match stock::event(&row, received_at) {
                 Ok(_) => return Ok(row),
                 Err(error) => error,
             },
+            Effect::ChangesPrices => {
+                price::date(&mut row);
+                match Event::of_row(&row, received_at) {
+                    Ok(_) => return Ok(row),
+                    Err(error) => error,
+                }
+            }
         };
         let key = Some(row.id(self)).filter(|id| !id.is_nil()).map(|id| id.to_string());
         Err(Refused { key, errors: vec![error] })

@@ -1,6 +1,6 @@
-//! Prices that change, each with what it was before.
+//! Prices that change, each with what it was before. What a row does to a price is decided in [`price`](crate::price).
 
-use super::{Dataset, Field, Lane, Reference, nothing_follows};
+use super::{Dataset, Effect, Field, Lane, Reference, nothing_follows};
 use crate::value::Kind;
 
 /// Where the values of a row stand that decide about it.
@@ -8,6 +8,8 @@ pub(crate) const EVENT_ID: usize = 0;
 pub(crate) const PRODUCT_ID: usize = 1;
 pub(crate) const OLD_PRICE: usize = 2;
 pub(crate) const NEW_PRICE: usize = 3;
+pub(crate) const SOURCE: usize = 4;
+pub(crate) const METADATA: usize = 5;
 pub(crate) const EVENT_TIME: usize = 6;
 
 pub(super) static PRICE_EVENTS: Dataset = Dataset {
@@ -28,5 +30,6 @@ pub(super) static PRICE_EVENTS: Dataset = Dataset {
     created_at: true,
     references: &[Reference { field: PRODUCT_ID, to: "products" }],
     lane: Lane::Urgent,
+    effect: Effect::ChangesPrices,
     complete: nothing_follows,
 };

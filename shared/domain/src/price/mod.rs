@@ -16,7 +16,8 @@ mod history;
 mod settle;
 
 pub use change::{Percent, money};
-pub use settle::{Decision, Event, Hold, MAX_AHEAD, Outcome, Policy, Product, RECENT, Settled};
+pub(crate) use settle::date;
+pub use settle::{Decision, Event, Hold, Outcome, Policy, Product, RECENT, Settled, details};
 
 use change::Threshold;
 use history::History;

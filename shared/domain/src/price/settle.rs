@@ -1,18 +1,15 @@
 //! What becomes of price events: whether the product has the price from now on, and since when.
 
 use super::{Known, PriceEvent, RecentPrice, Verdict, detect};
-use crate::dataset::price_events::{EVENT_ID, EVENT_TIME, NEW_PRICE, OLD_PRICE, PRODUCT_ID};
+use crate::dataset::price_events::{EVENT_ID, EVENT_TIME, METADATA, NEW_PRICE, OLD_PRICE, PRODUCT_ID, SOURCE};
 use crate::reject::{Code, RowError};
 use crate::row::Row;
+use crate::stock::MAX_SKEW_MICROS;
 use crate::value::Value;
 use uuid::Uuid;
 
 /// How many of a product's prices are looked at.
 pub const RECENT: usize = 200;
-
-/// How far ahead of the clock an event may be, in microseconds: five minutes. A price from the future would keep out all
-/// that come until then.
-pub const MAX_AHEAD: i64 = 5 * 60 * 1_000_000;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)* }) => {
@@ -104,16 +101,30 @@ impl Event {
     pub fn of_row(row: &Row<'_>, received_at: i64) -> Result<Self, RowError> {
         let uuid = |at: usize| if let Value::Uuid(id) = row.values[at] { id } else { Uuid::nil() };
         let cents = |at: usize| if let Value::Cents(cents) = row.values[at] { cents } else { 0 };
-        let (at, field) = match row.values[EVENT_TIME] {
-            Value::Micros(at) => (Some(at), "event_time"),
-            _ => (row.created_at, "created_at"),
-        };
-        if at.is_some_and(|at| at > received_at.saturating_add(MAX_AHEAD)) {
+        let at = if let Value::Micros(at) = row.values[EVENT_TIME] { Some(at) } else { None };
+        if at.is_some_and(|at| at > received_at.saturating_add(MAX_SKEW_MICROS)) {
             let detail = "the time is more than five minutes ahead of the clock";
-            return Err(RowError::of_field(Code::ClockSkew, field, detail));
+            return Err(RowError::of_field(Code::ClockSkew, "event_time", detail));
         }
         let prices = PriceEvent { old_cents: cents(OLD_PRICE), new_cents: cents(NEW_PRICE) };
         Ok(Self { id: uuid(EVENT_ID), product: uuid(PRODUCT_ID), prices, at, received_at })
+    }
+}
+
+/// Where an event comes from, and the text of the object that came with it.
+#[must_use]
+pub fn details<'a>(row: &'a Row<'_>) -> (Option<&'a str>, Option<&'a str>) {
+    let text = |at: usize| match &row.values[at] {
+        Value::Text(text) | Value::Json(text) => Some(text.as_ref()),
+        _ => None,
+    };
+    (text(SOURCE), text(METADATA))
+}
+
+/// Gives an event that says when it was created, and not when it happened, the one for the other.
+pub(crate) fn date(row: &mut Row<'_>) {
+    if let (Value::Null, Some(created_at)) = (&row.values[EVENT_TIME], row.created_at.take()) {
+        row.values[EVENT_TIME] = Value::Micros(created_at);
     }
 }
 

@@ -44,6 +44,7 @@ pub fn quotas(environment: &mut Environment) -> Quotas {
         price_events: environment.number_or("PRICE_EVENTS_PER_MINUTE", default.price_events),
         price_events_of_product: environment
             .number_or("PRICE_EVENTS_OF_PRODUCT_PER_MINUTE", default.price_events_of_product),
+        price_event_lots: environment.number_or("PRICE_EVENT_LOTS_PER_MINUTE", default.price_event_lots),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every code of a problem, in one place. Codes are never renamed or used again for something else.
 
 use axum::http::StatusCode;
+use intake_domain::reject;
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
@@ -56,6 +57,7 @@ codes! {
     Unauthorized = UNAUTHORIZED "UNAUTHORIZED": "There is no API key, or none that is valid.";
     NotFound = NOT_FOUND "NOT_FOUND": "There is no such thing, or it is another tenant's.";
     MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED": "The path does not take this method.";
+    AlreadyDecided = CONFLICT "ALREADY_DECIDED": "It was decided otherwise before, or another took its place.";
     AlreadyEnded = CONFLICT "ALREADY_ENDED": "The session has ended.";
     IdempotencyKeyInUse = CONFLICT "IDEMPOTENCY_KEY_IN_USE": "A request with this Idempotency-Key is running.";
     NotMultipart = CONFLICT "NOT_MULTIPART": "The file is uploaded with one PUT; there is nothing to complete.";
@@ -80,11 +82,14 @@ macro_rules! field_codes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
         pub enum FieldCode {
             $(#[doc = $meaning] #[serde(rename = $code)] $variant,)*
+            /// What a row with such a field would be refused for.
+            #[serde(untagged)]
+            OfRow(reject::Code),
         }
 
         impl FieldCode {
-            /// Every code, as clients see it, with its meaning.
-            pub const ALL: &[(&'static str, &'static str)] = &[$(($code, $meaning),)*];
+            /// Every code of its own, as clients see it, with its meaning.
+            const OWN: &[(&'static str, &'static str)] = &[$(($code, $meaning),)*];
         }
     };
 }
@@ -132,7 +137,9 @@ impl ToSchema for Code {
 
 impl PartialSchema for FieldCode {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL.iter().copied())
+        let of_rows = reject::Code::ALL.iter().map(|(_, code, meaning, _)| (*code, *meaning));
+        let of_rows = of_rows.filter(|(code, _)| Self::OWN.iter().all(|(own, _)| own != code));
+        words(Self::OWN.iter().copied().chain(of_rows))
     }
 }
 
