@@ -43,6 +43,8 @@ enum Way {
     Idempotency,
     /// None: `stock.rs` sees to it.
     Stock,
+    /// None: `prices.rs` sees to it.
+    Prices,
 }
 
 /// Every point, with the upload that passes it.
@@ -91,6 +93,8 @@ const POINTS: &[(&str, Way)] = &[
     ("ingest-api.before-put", Way::Idempotency),
     ("stock-api.before-commit", Way::Stock),
     ("stock-api.after-commit", Way::Stock),
+    ("price-api.before-commit", Way::Prices),
+    ("price-api.after-commit", Way::Prices),
 ];
 
 /// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again
@@ -234,7 +238,8 @@ async fn fail_at(ground: &Arc<Ground>, point: &str, way: Way, action: &str, seed
 pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
-    let points = POINTS.iter().filter(|(_, way)| !matches!(way, Way::Webhook | Way::Idempotency | Way::Stock));
+    let has_tests_of_its_own = |way| matches!(way, Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices);
+    let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {
         let ground = &ground;

@@ -214,7 +214,7 @@ pub(super) async fn a_key_in_flight_is_not_waited_for(ground: Arc<Ground>) -> Re
 }
 
 /// Kills a function at a point, and asks again with the same key until there is an answer. Says whether it is a replay.
-async fn kill_at(point: &str, shop: &Shop, request: impl Fn() -> RequestBuilder) -> Result<(Answer, bool)> {
+pub(super) async fn kill_at(point: &str, shop: &Shop, request: impl Fn() -> RequestBuilder) -> Result<(Answer, bool)> {
     shop.ground.arm(point, shop.id, "kill")?;
     refused(&Answer::to(request()).await?, 503, "UNAVAILABLE").context("it was killed")?;
     ensure!(shop.ground.armed(point, shop.id).is_none(), "nothing passed the point");

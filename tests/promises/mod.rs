@@ -20,6 +20,8 @@ mod keys;
 mod limits;
 mod openapi;
 mod policies;
+mod price_holds;
+mod prices;
 mod problems;
 mod rejects;
 mod resent;
@@ -132,6 +134,26 @@ pub(crate) fn list(trials: &mut Trials) {
             a_role_that_gets_around_the_policies_is_refused,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
+        prices {
+            a_function_that_dies_changes_a_price_once,
+            an_event_changes_the_price_and_its_history,
+            the_predecessors_words_are_kept,
+            a_request_changes_a_price_once,
+            a_product_has_ten_events_a_minute,
+            a_policy_says_what_becomes_of_a_suspect_price,
+            two_callers_at_once_leave_one_chain,
+            bad_input_is_named_and_changes_nothing,
+            lines_are_settled_each_for_itself,
+            a_long_answer_tells_of_every_line,
+            a_file_of_events_is_settled_as_a_request_is,
+            another_tenants_prices_are_unknown,
+        }
+        price_holds {
+            a_held_price_goes_in_when_it_is_approved,
+            a_newer_event_takes_the_place_of_a_held_price,
+            of_many_who_decide_at_once_one_decides,
+            held_prices_come_in_pages,
+        }
         keys {
             a_key_that_is_added_opens_the_door_within_seconds,
             a_hash_is_no_key_whoever_it_came_from,

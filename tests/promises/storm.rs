@@ -10,7 +10,7 @@ use crate::support::{Dice, Goods, Ground, Upload, fail_points, formats};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
-use intake_domain::dataset;
+use intake_domain::dataset::{self, Effect};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,7 +135,8 @@ async fn sail(ground: &Arc<Ground>, points: &[String], seed: u64) -> Result<(Upl
 /// One to four files, few of whose datasets and ids differ, so that their rows meet.
 fn goods(dice: &mut Dice) -> Vec<Goods> {
     let pool = dice.within(4..40);
-    let datasets = [*dice.one_of(dataset::ALL), *dice.one_of(dataset::ALL)];
+    let oracles: Vec<_> = dataset::ALL.iter().filter(|dataset| dataset.effect != Effect::ChangesPrices).collect();
+    let datasets = [**dice.one_of(&oracles), **dice.one_of(&oracles)];
     let goods = (0..dice.within(1..5)).map(|_| {
         let (dataset, format) = (*dice.one_of(&datasets), *dice.one_of(&formats()));
         let entries = dice.within(1..70);

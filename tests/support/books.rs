@@ -21,8 +21,12 @@ const UNBALANCED: &str = "
         union all select 'products', count(*) from products
         union all select 'orders', count(*) from orders
         union all select 'order_items', count(*) from order_items
-        union all select 'price_history', count(*) from price_history
+        -- what an event wrote into the history came in no file of it, and has no hash
+        union all select 'price_history', count(*) from price_history where payload_hash <> ''
         union all select 'stock_events', count(*) from stock_events
+        -- what the policy refused is recorded, and is a reject of its file; events come in requests, too
+        union all select 'price_events', count(*) from price_events
+        where outcome <> 'rejected' and exists (select from counted where dataset = 'price_events')
     )
     select format('%s: %s inserted, %s stored', dataset, counted.rows, stored.rows)
     from stored left join counted using (dataset)
