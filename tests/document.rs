@@ -10,10 +10,9 @@ use yaml_serde::Value as Yaml;
 fn parts() -> BTreeMap<&'static str, Json> {
     BTreeMap::from([
         ("ingest-api", ingest_api::all().document()),
-        ("site", site::all().document()),
-        ("stock-api", stock_api::all().document()),
         ("price-api", price_api::all().document()),
         ("site", site::all().document()),
+        ("stock-api", stock_api::all().document()),
     ])
 }
 

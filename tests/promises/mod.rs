@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod openapi;
 mod policies;
+mod price_bench;
 mod price_holds;
 mod prices;
 mod problems;
@@ -284,5 +285,8 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
+    }
+    if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
+        promises! { trials.add_alone: price_bench { what_a_price_event_costs } }
     }
 }

@@ -70,6 +70,11 @@ impl Probe {
         Ok(Self(routes().serve(database, Arc::new(edge))))
     }
 
+    /// A probe with the routes of a function.
+    pub(crate) fn of(routes: Router) -> Self {
+        Self(routes)
+    }
+
     /// What it answers to a request, wherever that is addressed to: [`super::Shop::request`] makes one of a tenant.
     pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Answer> {
         let request: axum::http::Request<reqwest::Body> = request.build()?.try_into()?;

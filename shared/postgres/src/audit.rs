@@ -74,9 +74,12 @@ pub(crate) async fn key_event(
     done.map(drop).map_err(Error::statement(name))
 }
 
+/// What writes down that a tenant wants its prices treated otherwise: its name and its statement.
+pub(crate) const INSERT_PRICE_POLICY: (&str, &str) = sql!("insert_price_policy");
+
 /// Writes down that a tenant wants its prices treated otherwise, together with the change.
 pub(crate) async fn price_policy(scope: &Scope<'_>, policy: Policy) -> Result<(), Error> {
-    let (name, sql) = sql!("insert_price_policy");
+    let (name, sql) = INSERT_PRICE_POLICY;
     let (id, word) = (Uuid::now_v7(), policy.as_str());
     let with = [(&id as _, Type::UUID), (&scope.tenant() as _, Type::UUID), (&word as _, Type::TEXT)];
     scope.execute(name, sql, &with).await.map(drop)

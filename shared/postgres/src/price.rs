@@ -18,8 +18,8 @@ use intake_domain::price::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 macro_rules! sql {
@@ -623,6 +623,27 @@ pub async fn decide(scope: &Scope<'_>, event: Uuid, decision: Decision, now: i64
 async fn one_hold(scope: &Scope<'_>, event: Uuid) -> Result<Option<HeldPrice>, Error> {
     let asked = Holds { event: Some(event), ..Holds::default() };
     Ok(holds(scope, asked, 1).await?.pop())
+}
+
+/// What a tenant wants done about prices that look wrong, for the operator; where `wanted` says another, that from now on.
+/// `None` for a tenant that is not there.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn operate_policy(owner: &mut Client, tenant: Uuid, wanted: Option<Policy>) -> Result<Option<Policy>, Error> {
+    let failed = || Error::statement("operate_policy");
+    let transaction = owner.transaction().await.map_err(failed())?;
+    if let Some(wanted) = wanted.map(Policy::as_str) {
+        let (_, set) = sql!("set_policy");
+        if transaction.execute(set, &[&tenant, &wanted]).await.map_err(failed())? == 1 {
+            let (_, noted) = audit::INSERT_PRICE_POLICY;
+            transaction.execute(noted, &[&Uuid::now_v7(), &tenant, &wanted]).await.map_err(failed())?;
+        }
+    }
+    let (_, sql) = sql!("policy");
+    let row = transaction.query_opt(sql, &[&tenant]).await.map_err(failed())?;
+    transaction.commit().await.map_err(failed())?;
+    Ok(row.and_then(|row| Policy::parse(row.get("price_policy"))))
 }
 
 /// What the tenant wants done about prices that look wrong.

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use intake_domain::api_key::{self, ApiKey};
 use intake_domain::audit::KeyEvent;
+use intake_domain::price::Policy;
 use intake_local::Settings;
 use intake_postgres::admin::{self, NewTenant, TenantRow};
 use intake_postgres::audit::{self, Entry};
 use intake_postgres::keys::{self, KeyRow, NewKey};
+use intake_postgres::price;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -61,6 +63,15 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+    /// Show, or choose, what becomes of a tenant's prices that look wrong
+    PricePolicy {
+        /// Whose
+        #[arg(value_name = "TENANT")]
+        tenant_id: Uuid,
+        /// warn: they go in, hold: they wait until somebody decides, reject: they are refused
+        #[arg(value_parser = parse_policy)]
+        policy: Option<Policy>,
+    },
     /// List the tenants and their keys
     List,
     /// List who was refused and what became of keys
@@ -97,6 +108,7 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
         Action::RevokeKey { tenant_id, prefix, force } => {
             revoke(&database_url, *tenant_id, prefix, *force, output).await?;
         }
+        Action::PricePolicy { tenant_id, policy } => price_policy(&database_url, *tenant_id, *policy, output).await?,
         Action::List => list(&database_url, output).await?,
         Action::Audit { tenant_id, since } => log(&database_url, *tenant_id, *since, output).await?,
     }
@@ -183,6 +195,18 @@ async fn revoke(database_url: &str, tenant: Uuid, prefix: &str, force: bool, out
     }
     let left: Vec<_> = left.iter().map(key_json).collect();
     output.result(&json!({"tenant_id": tenant, "revoked": key.prefix, "live_keys": left}))
+}
+
+async fn price_policy(database_url: &str, tenant: Uuid, wanted: Option<Policy>, output: &Output) -> anyhow::Result<()> {
+    let mut client = intake_postgres::connect(database_url).await?;
+    let policy = price::operate_policy(&mut client, tenant, wanted).await?;
+    let policy = policy.with_context(|| format!("there is no tenant {tenant}"))?.as_str();
+    output.say(policy);
+    output.result(&json!({"tenant_id": tenant, "price_policy": policy}))
+}
+
+fn parse_policy(text: &str) -> anyhow::Result<Policy> {
+    Policy::parse(text).context("must be one of warn, hold, reject")
 }
 
 fn key_json(key: &KeyRow) -> Value {
