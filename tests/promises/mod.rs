@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod openapi;
 mod policies;
+mod price_anomalies;
 mod price_bench;
 mod price_holds;
 mod prices;
@@ -70,6 +71,14 @@ pub(crate) fn list(trials: &mut Trials) {
             nothing_of_a_file_with_too_many_rejects_is_promoted,
             a_files_policy_goes_before_its_sessions,
             missing_references_are_counted_or_refused,
+        }
+        price_anomalies {
+            a_followed_answer_ends_by_itself,
+            who_reads_on_misses_nothing,
+            anomalies_are_told_as_they_stand,
+            many_come_in_pages_of_any_size,
+            a_wrong_parameter_is_named,
+            where_answers_are_sent_whole_none_is_followed,
         }
         problems {
             a_panic_is_a_problem_that_is_logged,
@@ -274,6 +283,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_table_that_is_down_is_stood_in_for,
             a_tenant_that_calls_too_often_is_told_when_to_come_again,
         }
+        price_anomalies { a_line_is_read_before_the_next_is_written, who_leaves_is_not_worked_for }
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
         telemetry { a_message_carries_its_trace_on }

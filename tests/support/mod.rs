@@ -23,7 +23,7 @@ pub(crate) use dice::Dice;
 pub(crate) use events::{event, message, object_created};
 pub(crate) use fail_points::fail_points;
 pub(crate) use goods::{Goods, formats};
-pub(crate) use ground::{CHUNK_BYTES, Ground, Lease, PART_BYTES};
+pub(crate) use ground::{CHUNK_BYTES, FOLLOW_SECONDS, Ground, Lease, PART_BYTES};
 pub(crate) use line::Line;
 pub(crate) use logs::Logs;
 pub(crate) use oracle::Failure;

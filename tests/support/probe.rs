@@ -70,7 +70,7 @@ impl Probe {
         Ok(Self(routes().serve(database, Arc::new(edge))))
     }
 
-    /// A probe with the routes of a function.
+    /// The routes of a function, at work in this process.
     pub(crate) fn of(routes: Router) -> Self {
         Self(routes)
     }

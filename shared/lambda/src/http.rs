@@ -1,8 +1,10 @@
 //! A router as a Lambda function behind API Gateway.
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
 use axum::http::Uri;
+use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -15,11 +17,17 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::sync::OnceLock;
+use std::task::{Poll, ready};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep};
 use tracing::Span;
 
 /// What a route may answer where answers are buffered, in bytes: the limit of a function is 6 MiB of JSON, in which a
 /// body is a string with its quotes escaped.
 const MAX_BUFFERED_BYTES: usize = 4 << 20;
+
+/// How soon a body is noticed that nobody reads any more.
+const MAX_SILENCE: Duration = Duration::from_millis(500);
 
 /// Whether answers are streamed; set once, when the function starts.
 static STREAMS: OnceLock<bool> = OnceLock::new();
@@ -96,11 +104,41 @@ where
     // what it does not end with.
     let mut body = body.into_data_stream().inspect_err(|error| tracing::error!(%error, "the answer broke off"));
     let body = stream::poll_fn(move |context| span.in_scope(|| body.poll_next_unpin(context)));
-    StreamResponse { metadata_prelude, stream: body.take_while(|piece| std::future::ready(piece.is_ok())) }
+    let body = body.take_while(|piece| std::future::ready(piece.is_ok()));
+    StreamResponse { metadata_prelude, stream: with_empty_pieces(body) }
 }
 
 /// A piece of a body.
-type StreamItem = Result<axum::body::Bytes, axum::Error>;
+type StreamItem = Result<Bytes, axum::Error>;
+
+/// The body with an empty piece whenever there has been none for a while, of which nothing is sent. The runtime finds out
+/// that nobody reads on only when it passes a piece on: a body that has nothing to say would go on working for nobody, beside
+/// the requests that come next.
+fn with_empty_pieces(mut body: impl Stream<Item = StreamItem> + Unpin) -> impl Stream<Item = StreamItem> + Unpin {
+    let mut silence = Box::pin(sleep(MAX_SILENCE));
+    stream::poll_fn(move |context| {
+        let next = match body.poll_next_unpin(context) {
+            Poll::Pending => {
+                ready!(silence.as_mut().poll(context));
+                Some(Ok(Bytes::new()))
+            }
+            Poll::Ready(piece) => piece,
+        };
+        silence.as_mut().reset(Instant::now() + MAX_SILENCE);
+        Poll::Ready(next)
+    })
+}
+
+/// By when the function must have ended its answer; `None` outside of Lambda.
+pub struct Deadline(pub Option<SystemTime>);
+
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.lambda_context_ref().map(lambda_runtime::Context::deadline)))
+    }
+}
 
 /// Takes the gateway's stage off the path, and the trailing slash: a path is the same with and without it.
 fn mend_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
@@ -124,6 +162,8 @@ fn mend_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
 mod tests {
     use super::*;
     use axum::http::StatusCode;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::mpsc;
 
     fn invocation(event: &str) -> LambdaEvent<Event> {
         LambdaEvent::new(serde_json::from_str(event).unwrap(), lambda_runtime::Context::default())
@@ -144,6 +184,32 @@ mod tests {
             let pieces: Vec<_> = answer.stream.try_collect().await.unwrap();
             assert_eq!(pieces.concat(), body.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn a_silent_body_is_dropped_with_its_reader() {
+        let (body, pieces) = mpsc::channel::<&str>(1);
+        let pieces = Arc::new(Mutex::new(Some(pieces)));
+        let routes = Router::new().fallback(async move || {
+            let pieces = pieces.lock().unwrap().take().unwrap();
+            let next = async |mut pieces: mpsc::Receiver<_>| Some((Ok::<_, Infallible>(pieces.recv().await?), pieces));
+            Body::from_stream(stream::unfold(pieces, next))
+        });
+        let mut answer =
+            answer(routes, invocation(include_str!("../../../events/ingest-api.create-session.json"))).await;
+        // as the runtime does it
+        let (reader, mut read) = mpsc::channel(1);
+        let runtime = tokio::spawn(async move {
+            while let Some(piece) = answer.stream.next().await {
+                if reader.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        assert_eq!(read.recv().await.unwrap().unwrap(), Bytes::new());
+        drop(read);
+        tokio::time::timeout(4 * MAX_SILENCE, runtime).await.expect("it noticed").unwrap();
+        assert!(body.is_closed());
     }
 
     #[tokio::test]

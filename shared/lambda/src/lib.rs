@@ -10,6 +10,7 @@ pub mod fail_point;
 pub mod http;
 pub mod lanes;
 pub mod line_error;
+pub mod ndjson_answer;
 pub mod problem;
 pub mod telemetry;
 pub mod time;

@@ -14,6 +14,7 @@ pub mod ledger;
 mod micros;
 mod migrate;
 pub mod price;
+pub mod price_anomalies;
 pub mod promotion;
 pub mod staged;
 pub mod stock;

@@ -5,22 +5,19 @@
 
 use crate::app::App;
 use crate::words;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use axum::response::Response;
 use intake_domain::reject::{Code, RowError};
 use intake_domain::state::session_state;
 use intake_lambda::edge::{Path, Query, Tenant};
 use intake_lambda::line_error::RowErrorCode;
+use intake_lambda::ndjson_answer::{Lines, Pages, Room};
 use intake_lambda::problem::FieldCode;
-use intake_lambda::{Problem, http};
+use intake_lambda::{Problem, ndjson_answer};
 use intake_postgres::ledger::{self, RejectRow, RejectingFile};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -185,7 +182,6 @@ pub(crate) async fn handle(
         files: files.into(),
         position: START,
         limit: parameters.limit.unwrap_or(i64::MAX),
-        budget: http::body_limit(),
         is_complete,
         written: 0,
     };
@@ -196,18 +192,7 @@ pub(crate) async fn handle(
         }
         reading.position = position;
     }
-    // what fails before anything is sent is a problem as everywhere
-    let first = reading.page().await?;
-    let rest = stream::unfold(Some(reading), async |reading| {
-        let mut reading = reading?;
-        Some(match reading.page().await {
-            Ok(Some(page)) => (page, Some(reading)),
-            Ok(None) => (reading.end(), None),
-            Err(_) => (reading.broken(), None),
-        })
-    });
-    let body = stream::iter(first).chain(rest).map(Ok::<_, Infallible>);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response())
+    ndjson_answer::answer(reading).await
 }
 
 /// An answer as it is made.
@@ -220,18 +205,25 @@ struct Reading {
     position: (i32, i32),
     /// How many rejects the answer may have.
     limit: i64,
-    /// How many bytes are left where the answer is sent whole.
-    budget: Option<usize>,
     is_complete: bool,
     written: i64,
 }
 
 impl Reading {
-    /// The next rejects, of one file; `None` at the end of the answer. No transaction is held between.
-    async fn page(&mut self) -> Result<Option<Bytes>, Problem> {
+    /// Where another answer would go on.
+    fn cursor(&self) -> Option<String> {
+        self.files.front().map(|file| cursor(file.file_id, self.position))
+    }
+}
+
+impl Pages for Reading {
+    type End = End;
+
+    /// The next rejects, of one file.
+    async fn page(&mut self, room: Room) -> Result<Option<Lines>, Problem> {
         while let Some(file) = self.files.front() {
             let most = PAGE_ROWS.min(self.limit - self.written);
-            if most == 0 || self.budget.is_some_and(|left| left < 2 * PAGE_BYTES as usize) {
+            if most == 0 || !room.fits(PAGE_BYTES as usize) {
                 return Ok(None);
             }
             let (file_id, position) = (file.file_id, self.position);
@@ -243,40 +235,25 @@ impl Reading {
                 self.position = START;
                 continue;
             };
-            let mut page = Vec::new();
+            let mut lines = Lines::default();
             for reject in &rejects {
-                write(&mut page, &file.name, reject).map_err(|error| Problem::internal(&error))?;
+                write(&mut lines, &file.name, reject)?;
             }
             self.position = last.position;
             self.written += rejects.len() as i64;
-            // as a string of JSON, which an answer that is sent whole becomes
-            let escaped = page.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count();
-            self.budget = self.budget.map(|left| left.saturating_sub(page.len() + escaped));
-            return Ok(Some(page.into()));
+            return Ok(Some(lines));
         }
         Ok(None)
     }
 
-    /// Where another answer would go on.
-    fn cursor(&self) -> Option<String> {
-        self.files.front().map(|file| cursor(file.file_id, self.position))
+    fn end(&self) -> End {
+        End::Meta { next_cursor: self.cursor(), rejects: self.written, complete: self.is_complete }
     }
 
-    fn end(&self) -> Bytes {
-        line(&End::Meta { next_cursor: self.cursor(), rejects: self.written, complete: self.is_complete })
-    }
-
-    fn broken(&self) -> Bytes {
+    fn broken(&self) -> End {
         let detail = "the ledger failed on the way; ask again from next_cursor";
-        line(&End::Error { code: "UNAVAILABLE", detail, next_cursor: self.cursor() })
+        End::Error { code: "UNAVAILABLE", detail, next_cursor: self.cursor() }
     }
-}
-
-fn line(end: &End) -> Bytes {
-    // a structure of texts and numbers is always written
-    let mut line = serde_json::to_vec(end).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }
 
 /// How deep the values of a well-formed JSON text are nested.
@@ -298,23 +275,20 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-fn write(body: &mut Vec<u8>, file: &str, reject: &RejectRow) -> Result<(), serde_json::Error> {
-    let errors: Vec<RowError> = serde_json::from_str(&reject.errors)?;
+fn write(lines: &mut Lines, file: &str, reject: &RejectRow) -> Result<(), Problem> {
+    let errors: Vec<RowError> = serde_json::from_str(&reject.errors).map_err(|error| Problem::internal(&error))?;
     // what could not be read as it was sent may read as something else by now: bytes that no text takes were replaced
     let is_as_sent = !errors.iter().any(|error| UNREADABLE.contains(&error.code));
     let object = serde_json::from_str::<&RawValue>(&reject.record).ok();
     let object = object.filter(|raw| is_as_sent && raw.get().starts_with('{') && depth(raw.get()) <= MAX_DEPTH);
-    let line = Reject {
+    lines.push(&Reject {
         file,
         line: reject.line,
         byte_offset: reject.byte_offset,
         key: reject.key.as_deref(),
         errors: &errors,
         record: object.map_or(Record::Text(&reject.record), Record::Object),
-    };
-    serde_json::to_writer(&mut *body, &line)?;
-    body.push(b'\n');
-    Ok(())
+    })
 }
 
 /// A cursor names the last reject of its page: file, chunk and line.

@@ -1,5 +1,6 @@
 //! One file for each route. To add one: its file, and its line here and in `template.yaml`.
 
+mod anomalies;
 mod holds;
 mod policy;
 mod price_event;
@@ -23,6 +24,8 @@ pub fn all() -> Routes<Arc<App>> {
     Routes::new()
         .add(routes!(price_event::handle), event)
         .add(routes!(price_events::handle), lot.refusing(price_events::REFUSALS))
+        .add(routes!(anomalies::of_product), key)
+        .add(routes!(anomalies::of_tenant), key)
         .add(routes!(holds::list), key)
         .add(routes!(holds::approve), decision)
         .add(routes!(holds::reject), decision)

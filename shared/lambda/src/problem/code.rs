@@ -115,6 +115,7 @@ field_codes! {
     InvalidState = "INVALID_STATE": "Not a state that a session can have.";
     MissingFile = "MISSING_FILE": "The form has no file.";
     NoDataset = "NO_DATASET": "Neither the name nor the request says which dataset it is.";
+    NotStreamed = "NOT_STREAMED": "The deployment sends its answers whole, and this would be one without an end.";
     SessionTooLarge = "SESSION_TOO_LARGE": "The files are too large together for one session.";
     SuspiciousCompression = "SUSPICIOUS_COMPRESSION": "The file unpacks to more than any honest file does.";
     TooLargeToHash = "TOO_LARGE_TO_HASH": "A checksum cannot be held against a file that large.";
