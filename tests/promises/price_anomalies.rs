@@ -121,7 +121,7 @@ async fn record(owner: &impl GenericClient, tenant: Uuid, event: &Event) -> Resu
             decision, decided_at, anomaly_detected, anomaly_reason, suspect, reasons, place, source
         ) values (
             $1, $2, $3, $4::text::numeric, $5::text::numeric, $6::text::numeric, '2026-01-31 03:04:05Z',
-            now() - make_interval(hours => $7), $8, $9, case when $9::text is not null then now() end, $10,
+            now() - make_interval(hours => $7), $8, $9::varchar, case when $9::varchar is not null then now() end, $10,
             case when $10 then 'Extreme price change' end, $10, $11, $12, 'pim'
         )";
     let reasons = json!([{"code": "THRESHOLD_EXTREME", "detail": "it changes by 900.00 %", "score": 18.0}]);

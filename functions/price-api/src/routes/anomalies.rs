@@ -50,7 +50,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
     /// Of how many hours up to now; 24 unless told, and after an event all for which events are kept.
-    #[param(minimum = 1, maximum = 720, default = 24, nullable = false)]
+    #[param(minimum = 1, maximum = 720, nullable = false)]
     hours: Option<u32>,
     /// How many anomalies the answer has at most, before new ones are waited for.
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
@@ -86,7 +86,7 @@ struct Told<'a> {
     #[schema(schema_with = decimal)]
     new_price: Box<RawValue>,
     /// From the old price to the new one, in percent; null where the old one was zero.
-    #[schema(schema_with = optional_decimal)]
+    #[schema(required, schema_with = optional_decimal)]
     pct_change: Option<Box<RawValue>>,
     /// What looked wrong, in the words of the system before this one.
     #[schema(required)]
