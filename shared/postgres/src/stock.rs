@@ -13,6 +13,7 @@
 //! among the tenant's.
 
 use crate::database::{Parameter, Scope};
+use crate::micros::Micros;
 use crate::staged::StagedRow;
 use crate::{Error, copy};
 use futures_util::future::{join, join3};
@@ -22,7 +23,7 @@ use intake_domain::stock::{
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 /// An event, and what is kept of it besides what it does.
@@ -509,32 +510,5 @@ pub fn word(kind: Kind) -> &'static str {
         Kind::Clamped => "clamped",
         Kind::Unchanged => "unchanged",
         Kind::StaleIgnored => "stale_ignored",
-    }
-}
-
-/// A `timestamptz` in microseconds since 1970.
-#[derive(Clone, Copy, Debug)]
-struct Micros(i64);
-
-impl ToSql for Micros {
-    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(&copy::timestamp_bytes(self.0));
-        Ok(IsNull::No)
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::TIMESTAMPTZ
-    }
-
-    to_sql_checked!();
-}
-
-impl FromSql<'_> for Micros {
-    fn from_sql(_: &Type, raw: &[u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(copy::micros_of(raw.try_into()?)))
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::TIMESTAMPTZ
     }
 }
