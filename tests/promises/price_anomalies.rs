@@ -218,6 +218,7 @@ pub(super) async fn anomalies_are_told_as_they_stand(ground: Arc<Ground>) -> Res
     assert_eq!((&meta["time_range_hours"], &meta["next_after"]), (&json!(24), &Value::Null));
     assert_eq!(meta["product_id"], json!(id(1)));
     assert_eq!(lines[0]["reasons"][0]["code"], "THRESHOLD_EXTREME");
+    assert_eq!(lines[0]["status"], "processed", "as the answer to the event said");
     assert_eq!((&lines[0]["event_time"], &lines[0]["source"]), (&json!("2026-01-31T03:04:05.000Z"), &json!("pim")));
     assert_eq!((&lines[1]["pct_change"], &lines[1]["status"]), (&Value::Null, &json!("rejected")));
     // decimals are the digits that were stored, which no float has
@@ -412,6 +413,16 @@ pub(super) async fn a_line_is_read_before_the_next_is_written(ground: Arc<Ground
             assert_eq!(event_id(&of_product.told(SOON).await?), Some(next.id));
         }
     }
+    // as the API records it
+    let path = format!("/api/v1/tenants/{}/products/{}/price-event", prices.shop.id, id(1));
+    let request = prices.shop.request(Method::POST, &path).header("idempotency-key", "one");
+    let request = request.header("content-type", "application/json").body(r#"{"old_price": 10, "new_price": 100.10}"#);
+    let answered = Answer::to(request).await?.json(201)?;
+    let told = of_tenant.told(SOON).await?;
+    for field in ["event_id", "product_id", "pct_change", "anomaly_reason", "reasons", "suspect", "status"] {
+        assert_eq!(told[field], answered[field], "{field}");
+    }
+    assert_eq!((&told["old_price"], &told["new_price"]), (&json!(10.0), &json!(100.1)));
     // nothing to tell yet is an answer, too
     let empty = Prices::new(&ground, 1).await?;
     let mut followed = timeout(SOON, Followed::open(&empty.shop, &empty.of_tenant("follow=true"))).await??;

@@ -77,6 +77,10 @@ words! {
         ["processed", "held", "rejected", "stale_ignored", "duplicate"];
     FirstStatus "FirstPriceEventStatus" = "What became of the event whose id it is.":
         price::Outcome::ALL.iter().map(|outcome| status(*outcome));
+    AnomalyStatus "PriceAnomalyStatus" = "What became of an event that looked wrong: the product has its price; the price waits until \
+        somebody decides; somebody let it in; somebody or the policy refused it; a newer event took its place; the product has \
+        had a price of a later time.":
+        ["processed", "held", "approved", "rejected", "superseded", "stale_ignored"];
     HoldState "PriceHoldState" = "What became of a price that was held: it still waits; somebody let it in, or did not; a newer \
         event took its place.":
         ["pending", "approved", "rejected", "superseded"];

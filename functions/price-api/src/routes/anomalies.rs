@@ -3,8 +3,10 @@
 //! the answer stays open and tells new ones as they happen.
 
 use crate::app::App;
+use crate::words::{self, AnomalyStatus, Decimal, OfProduct, Reason, limit};
 use axum::extract::State;
 use axum::response::Response;
+use intake_domain::price::Outcome;
 use intake_lambda::edge::{Path, Query, Tenant};
 use intake_lambda::http::Deadline;
 use intake_lambda::ndjson_answer::{Lines, Pages, Room};
@@ -19,8 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::SchemaType;
-use utoipa::openapi::{Object, ObjectBuilder, Type};
 use uuid::Uuid;
 
 /// For how many hours price events are kept.
@@ -80,13 +80,13 @@ struct Told<'a> {
     event_id: Uuid,
     product_id: Uuid,
     /// The price before, as its sender had it.
-    #[schema(schema_with = decimal)]
+    #[schema(value_type = Decimal)]
     old_price: Box<RawValue>,
     /// The price after.
-    #[schema(schema_with = decimal)]
+    #[schema(value_type = Decimal)]
     new_price: Box<RawValue>,
     /// From the old price to the new one, in percent; null where the old one was zero.
-    #[schema(required, schema_with = optional_decimal)]
+    #[schema(required, value_type = Option<Decimal>)]
     pct_change: Option<Box<RawValue>>,
     /// What looked wrong, in the words of the system before this one.
     #[schema(required)]
@@ -97,9 +97,9 @@ struct Told<'a> {
     /// All that looked wrong.
     #[schema(value_type = Vec<Reason>)]
     reasons: &'a RawValue,
-    /// Whether it looked so wrong that the tenant's policy applied to it.
+    /// Whether the product's history did not explain it, so that the tenant's policy applied.
     suspect: bool,
-    #[schema(schema_with = status)]
+    #[schema(value_type = AnomalyStatus)]
     status: &'a str,
     /// When the price changed, as its sender had it.
     #[schema(format = DateTime)]
@@ -107,36 +107,6 @@ struct Told<'a> {
     /// Who sent it.
     #[schema(required)]
     source: Option<&'a str>,
-}
-
-/// Something that looked wrong.
-#[derive(ToSchema)]
-#[schema(as = PriceAnomalyReason)]
-#[expect(dead_code, reason = "for the OpenAPI document alone")]
-struct Reason {
-    /// What kind of thing.
-    code: String,
-    /// One sentence for people.
-    detail: String,
-    /// How far it is from what is usual.
-    score: f64,
-}
-
-fn decimal() -> Object {
-    ObjectBuilder::new().schema_type(Type::Number).build()
-}
-
-fn optional_decimal() -> Object {
-    let types = [Type::Number, Type::Null];
-    let text = "From the old price to the new one, in percent; null where the old one was zero.";
-    ObjectBuilder::new().schema_type(SchemaType::from_iter(types)).description(Some(text)).build()
-}
-
-fn status() -> Object {
-    let words = ["applied", "held", "approved", "rejected", "superseded", "stale_ignored"];
-    let text = "What came of it: `applied`, or `held` for somebody to decide and then `approved`, `rejected`, or `superseded` by \
-                a newer event; `rejected` also by the policy; `stale_ignored` where the product has had a newer price.";
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).description(Some(text)).build()
 }
 
 /// The last line of an answer.
@@ -194,8 +164,8 @@ enum End {
     operation_id = "list_price_anomalies_of_product",
     tag = "Prices",
     params(
-        ("tenant_id" = Uuid, Path, description = "The tenant: the caller itself."),
-        ("product_id" = Uuid, Path, description = "The product."),
+        ("tenant_id" = Uuid, Path, description = words::TENANT),
+        ("product_id" = Uuid, Path, description = words::PRODUCT),
         Parameters,
     ),
     responses((
@@ -212,8 +182,8 @@ enum End {
             "anomaly_reason": "Extreme price change",
             "received_at": "2026-01-31T03:04:05.678Z",
             "reasons": [
-                {"code": "THRESHOLD_EXTREME", "detail": "the price changes by 900.00 %", "score": 18.0},
-                {"code": "DECIMAL_SHIFT", "detail": "the new price is ten times the old one", "score": 1.0},
+                {"code": "THRESHOLD_EXTREME", "score": 900.0, "detail": "a change by 900.00 %, which is 50 % or more"},
+                {"code": "DECIMAL_SHIFT", "score": 1.0, "detail": "about 10 times the old price"},
             ],
             "suspect": true,
             "status": "held",
@@ -225,12 +195,11 @@ enum End {
 pub(super) async fn of_product(
     State(app): State<Arc<App>>,
     Tenant(tenant): Tenant,
-    Path((_tenant, product)): Path<(String, String)>,
+    Path(OfProduct { product_id }): Path<OfProduct>,
     Query(parameters): Query<Parameters>,
     deadline: Deadline,
 ) -> Result<Response, Problem> {
-    let product = Uuid::try_parse(&product).map_err(|_| Problem::not_found("product"))?;
-    tell(app, tenant, Some(product), &parameters, deadline).await
+    tell(app, tenant, Some(product_id), &parameters, deadline).await
 }
 
 /// What looked wrong about prices
@@ -241,7 +210,7 @@ pub(super) async fn of_product(
     path = "/api/v1/tenants/{tenant_id}/price-anomalies",
     operation_id = "list_price_anomalies",
     tag = "Prices",
-    params(("tenant_id" = Uuid, Path, description = "The tenant: the caller itself."), Parameters),
+    params(("tenant_id" = Uuid, Path, description = words::TENANT), Parameters),
     responses((
         status = 200,
         description = "Lines of JSON, each of this schema; with `follow` some are empty.",
@@ -271,10 +240,7 @@ async fn tell(
     parameters: &Parameters,
     deadline: Deadline,
 ) -> Result<Response, Problem> {
-    let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::query("limit", FieldCode::InvalidLimit, format!("must be from 1 to {MAX_LIMIT}")));
-    }
+    let limit = limit(parameters.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let default_hours = if parameters.after.is_some() { MAX_HOURS } else { DEFAULT_HOURS };
     let hours = parameters.hours.unwrap_or(default_hours);
     if !(1..=MAX_HOURS).contains(&hours) {
@@ -433,6 +399,7 @@ impl Pages for Reading {
 }
 
 fn told(anomaly: &Anomaly) -> Result<Told<'_>, serde_json::Error> {
+    let is_applied = anomaly.status == Outcome::Applied.as_str();
     let number = |text: &str| RawValue::from_string(text.to_owned());
     Ok(Told {
         event_id: anomaly.position.event_id,
@@ -444,7 +411,7 @@ fn told(anomaly: &Anomaly) -> Result<Told<'_>, serde_json::Error> {
         received_at: rfc3339(anomaly.received_at),
         reasons: serde_json::from_str(&anomaly.reasons)?,
         suspect: anomaly.suspect,
-        status: &anomaly.status,
+        status: if is_applied { words::status(Outcome::Applied) } else { &anomaly.status },
         event_time: rfc3339(anomaly.event_time),
         source: anomaly.source.as_deref(),
     })
