@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use intake_domain::lot::{Line, lines};
 use intake_domain::row::Row;
 use intake_domain::stock::{Decision, Details, Event, details, event};
+use intake_domain::value::Value;
 use intake_domain::{Dataset, dataset};
 use intake_lambda::line_error::LineError;
 use intake_postgres::stock::Movement;
@@ -62,7 +63,7 @@ impl<'a> Lot<'a> {
                 return Err(TooManyLines);
             }
             let taken = row.and_then(|mut row| {
-                let has_new_id = row.id(dataset).is_nil();
+                let has_new_id = row.values[dataset.id] == Value::Null;
                 row.identify(dataset, &new_id);
                 let event = event(&row, received_at).map_err(|error| vec![error])?;
                 Ok(Taken { number, event, row, has_new_id })
