@@ -61,7 +61,6 @@ def before_call(context, case, kwargs):
     query = case.query or {}
     if str(query.get("follow")).lower() == "true" and next(requests) % 20:
         query["follow"] = "false"
-        kwargs["params"] = {**(kwargs.get("params") or {}), **query}
 
 
 @schemathesis.check
