@@ -6,7 +6,7 @@ use intake_lambda::problem::FieldCode;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
@@ -47,6 +47,24 @@ impl PartialSchema for Decimal {
 }
 
 impl ToSchema for Decimal {}
+
+/// A price as it is sent.
+pub(crate) enum Price {}
+
+impl PartialSchema for Price {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(9_999_999_999.99));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[0-9]{1,10}(\.[0-9]{1,2})?$"));
+        let either = OneOfBuilder::new().item(number).item(text).examples([19.99]);
+        either
+            .description(Some(
+                "A decimal number, or a string of one; of more than two digits after its point it is rounded.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Price {}
 
 macro_rules! words {
     ($($name:ident $shown:literal = $description:literal: $words:expr;)*) => {$(

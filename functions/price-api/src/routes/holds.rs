@@ -33,7 +33,7 @@ const PENDING: &str = "pending";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
     /// Which prices: those that wait, unless told.
-    #[param(value_type = Option<HoldFilter>, nullable = false)]
+    #[param(inline, value_type = Option<HoldFilter>, nullable = false)]
     state: Option<String>,
     /// How many prices a page has at most.
     #[param(minimum = 1, maximum = 200, default = 50, nullable = false)]

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::settle::{Settled, settle};
-use crate::words::{self, Decimal, OfProduct};
+use crate::words::{self, OfProduct, Price};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -30,11 +30,11 @@ use uuid::Uuid;
 pub(crate) struct Request {
     /// What the sender takes for the price until now.
     #[serde(default)]
-    #[schema(value_type = Decimal, required)]
+    #[schema(value_type = Price, required)]
     old_price: Option<Box<RawValue>>,
     /// What it is to be.
     #[serde(default)]
-    #[schema(value_type = Decimal, required)]
+    #[schema(value_type = Price, required)]
     new_price: Option<Box<RawValue>>,
     /// Where the change comes from.
     #[serde(default)]

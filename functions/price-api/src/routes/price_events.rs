@@ -96,6 +96,7 @@ struct Error {
 /// A line of which an answer that is long enough tells no more.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PriceEventsShort)]
+#[serde(deny_unknown_fields)]
 struct Short {
     /// From 1; blank lines have numbers, too.
     #[schema(minimum = 1)]
