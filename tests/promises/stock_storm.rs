@@ -48,7 +48,7 @@ async fn all(call: impl AsyncFn(u64, u64) -> Result<()>) -> Result<()> {
 
 /// The products in the caller's order: one way or the other.
 fn order(caller: u64) -> Vec<u64> {
-    if caller % 2 == 0 { (0..PRODUCTS).collect() } else { (0..PRODUCTS).rev().collect() }
+    if caller.is_multiple_of(2) { (0..PRODUCTS).collect() } else { (0..PRODUCTS).rev().collect() }
 }
 
 /// What is taken from one product goes to another.
