@@ -89,15 +89,10 @@ pub async fn place_of_event(scope: &Scope<'_>, event: Uuid, product: Option<Uuid
     Ok(scope.query_opt(name, sql, &with).await?.as_ref().map(Position::read))
 }
 
-/// Where the newest `count` anomalies begin: the last one before them, or the start.
-pub async fn before_newest(scope: &Scope<'_>, choice: Choice, count: i64) -> Result<Position, Error> {
+/// Where the newest `count` anomalies begin, of that product where one is named: the last one before them, or the start.
+pub async fn before_newest(scope: &Scope<'_>, product: Option<Uuid>, count: i64) -> Result<Position, Error> {
     let (name, sql) = sql!("before_newest");
-    let with = [
-        (&scope.tenant() as _, Type::UUID),
-        (&choice.product as _, Type::UUID),
-        (&choice.since as _, Type::TIMESTAMPTZ),
-        (&count as _, Type::INT8),
-    ];
+    let with = [(&scope.tenant() as _, Type::UUID), (&product as _, Type::UUID), (&count as _, Type::INT8)];
     let row = scope.query_opt(name, sql, &with).await?;
     Ok(row.as_ref().map_or_else(Position::start, Position::read))
 }

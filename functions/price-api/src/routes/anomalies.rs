@@ -264,7 +264,7 @@ async fn tell(
     }
     let position = match after {
         Some(event) => price_anomalies::place_of_event(&scope, event, product).await?,
-        None => Some(price_anomalies::before_newest(&scope, choice, limit).await?),
+        None => Some(price_anomalies::before_newest(&scope, product, limit).await?),
     };
     scope.commit().await?;
     let position = position.ok_or_else(unknown)?;
