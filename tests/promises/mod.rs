@@ -74,6 +74,7 @@ pub(crate) fn list(trials: &mut Trials) {
         }
         price_anomalies {
             a_followed_answer_ends_by_itself,
+            a_tenant_follows_five_at_a_time,
             who_reads_on_misses_nothing,
             anomalies_are_told_as_they_stand,
             many_come_in_pages_of_any_size,

@@ -457,10 +457,28 @@ pub(super) async fn a_followed_answer_ends_by_itself(ground: Arc<Ground>) -> Res
     Ok(())
 }
 
+pub(super) async fn a_tenant_follows_five_at_a_time(ground: Arc<Ground>) -> Result<()> {
+    let (prices, other) = (Prices::new(&ground, 1).await?, Prices::new(&ground, 1).await?);
+    let path = prices.of_tenant("follow=true");
+    let open = async || Answer::to(prices.shop.request(Method::GET, &path)).await;
+    let mut followed = try_join_all((0..5).map(|_| Followed::open(&prices.shop, &path))).await?;
+    let refused = open().await?;
+    assert_eq!(refused.json(429)?["code"], "TOO_MANY_FOLLOWERS");
+    assert_eq!(refused.header("retry-after"), Some("15"));
+    ensure!(prices.shop.get(&prices.of_tenant("")).await?.status == 200, "who does not follow needs no place");
+    drop(Followed::open(&other.shop, &other.of_tenant("follow=true")).await?);
+    // an answer that ends leaves its place
+    while let Some(line) = followed[0].line().await? {
+        ensure!(line.is_empty() || line.contains("_meta"), "{line}");
+    }
+    drop(Followed::open(&prices.shop, &path).await?);
+    Ok(())
+}
+
 /// A function has sixteen environments here, and each followed answer holds one.
 pub(super) async fn who_leaves_is_not_worked_for(ground: Arc<Ground>) -> Result<()> {
+    const TENANTS: usize = 4;
     const FOLLOWERS: usize = 16;
-    let prices = Prices::new(&ground, 1).await?;
     let client = intake_postgres::connect(&ground.endpoints.api_database_url).await?;
     // one's own role sees what it does in other sessions
     let polls = async || -> Result<i64> {
@@ -469,8 +487,12 @@ pub(super) async fn who_leaves_is_not_worked_for(ground: Arc<Ground>) -> Result<
         Ok(client.query_one(sql, &[]).await?.get(0))
     };
     for round in 0..2 {
-        let path = prices.of_tenant("follow=true");
-        let followed = try_join_all((0..FOLLOWERS).map(|_| Followed::open(&prices.shop, &path))).await?;
+        let tenants = try_join_all((0..TENANTS).map(|_| Prices::new(&ground, 1))).await?;
+        let followed = try_join_all((0..FOLLOWERS).map(async |nth| {
+            let prices = &tenants[nth % TENANTS];
+            Followed::open(&prices.shop, &prices.of_tenant("follow=true")).await
+        }))
+        .await?;
         sleep(Duration::from_secs(1)).await;
         assert_eq!(polls().await?, FOLLOWERS as i64, "round {round}: all of them look for news");
         drop(followed);
@@ -478,6 +500,7 @@ pub(super) async fn who_leaves_is_not_worked_for(ground: Arc<Ground>) -> Result<
         assert_eq!(polls().await?, 0, "round {round}: nobody looks any more");
     }
     // the environments are free: whoever comes next need not wait for the time limit
+    let prices = Prices::new(&ground, 1).await?;
     let since = Instant::now();
     let path = prices.of_tenant("");
     let answers = try_join_all((0..FOLLOWERS).map(|_| prices.shop.get(&path)));

@@ -62,3 +62,15 @@ create index price_holds_newest on price_events (tenant_id, received_at, price_e
 
 -- Whoever changes a price changes the row that was sent, so that sending it once more is news.
 grant update (price, payload_hash) on products to intake_api, intake_loader;
+
+-- Who follows a tenant's prices: five at most, since each keeps a function running. A place is held for some seconds, and held
+-- on to by whoever still reads.
+create table price_followers (
+    tenant_id uuid not null references tenants,
+    place smallint not null check (place between 1 and 5),
+    follower uuid not null,
+    held_until timestamptz not null,
+    primary key (tenant_id, place)
+);
+select isolate_tenants('price_followers');
+grant select, insert, update on price_followers to intake_api;

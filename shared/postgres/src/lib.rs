@@ -15,6 +15,7 @@ mod micros;
 mod migrate;
 pub mod price;
 pub mod price_anomalies;
+pub mod price_followers;
 pub mod promotion;
 pub mod staged;
 pub mod stock;

@@ -10,10 +10,11 @@ use intake_domain::price::Outcome;
 use intake_lambda::edge::{Path, Query, Tenant};
 use intake_lambda::http::Deadline;
 use intake_lambda::ndjson_answer::{Lines, Pages, Room};
-use intake_lambda::problem::FieldCode;
+use intake_lambda::problem::{Code, FieldCode};
 use intake_lambda::time::rfc3339;
 use intake_lambda::{Problem, http, ndjson_answer};
 use intake_postgres::price_anomalies::{self, Anomaly, Choice, Position};
+use intake_postgres::price_followers;
 use intake_postgres::retry;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -41,6 +42,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// minutes, and at an edge-optimized endpoint 30 seconds.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html>
 const MAX_SILENCE: Duration = Duration::from_secs(10);
+
+/// How often a follower holds on to its place, which is held for 15 seconds.
+const HOLD_ON: Duration = Duration::from_secs(5);
 
 /// How long before the function's deadline the last line is written: there may be a page to read and to send.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -269,6 +273,16 @@ async fn tell(
     scope.commit().await?;
     let position = position.ok_or_else(unknown)?;
 
+    let follower = Uuid::now_v7();
+    if follows {
+        let scope = app.database.begin(tenant).await?;
+        let has_place = price_followers::take(&scope, follower).await?;
+        scope.commit().await?;
+        if !has_place {
+            let detail = "five answers are followed already; end one of them, or ask without follow";
+            return Err(Problem::new(Code::TooManyFollowers, detail).retry_after(15));
+        }
+    }
     let until = follows.then(|| Instant::now() + time_limit(app.follow, deadline, SystemTime::now()));
     let reading = Reading {
         app,
@@ -282,6 +296,8 @@ async fn tell(
         told: 0,
         until,
         spoke_at: Instant::now(),
+        follower,
+        held_at: Instant::now(),
     };
     ndjson_answer::answer(reading).await
 }
@@ -311,6 +327,10 @@ struct Reading {
     until: Option<Instant>,
     /// When something was last sent.
     spoke_at: Instant,
+    /// Who holds one of the places of followers, where the answer is followed.
+    follower: Uuid,
+    /// When that place was last held on to.
+    held_at: Instant,
 }
 
 impl Reading {
@@ -344,6 +364,9 @@ impl Reading {
     /// New anomalies once there are some, or an empty line when there were none for a while; `None` at the time limit.
     async fn news(&mut self, until: Instant) -> Result<Option<Lines>, Problem> {
         while Instant::now() < until {
+            if self.held_at.elapsed() >= HOLD_ON {
+                self.hold_on().await?;
+            }
             let anomalies = self.read(PAGE_ROWS).await?;
             if !anomalies.is_empty() {
                 return self.tell(&anomalies).map(Some);
@@ -354,7 +377,23 @@ impl Reading {
             }
             sleep_until(until.min(Instant::now() + POLL)).await;
         }
+        let scope = self.app.database.begin(self.tenant).await?;
+        price_followers::leave(&scope, self.follower).await?;
+        scope.commit().await?;
         Ok(None)
+    }
+
+    /// Holds on to the place of a follower. Where it is another's by now, the answer breaks off.
+    async fn hold_on(&mut self) -> Result<(), Problem> {
+        let hold_on = || async {
+            let scope = self.app.database.begin(self.tenant).await?;
+            let holds = price_followers::hold_on(&scope, self.follower).await?;
+            scope.commit().await?;
+            Ok(holds)
+        };
+        let holds = retry("hold_on", hold_on).await?;
+        self.held_at = Instant::now();
+        if holds { Ok(()) } else { Err(Problem::new(Code::TooManyFollowers, "another one follows in its place")) }
     }
 }
 
@@ -393,7 +432,7 @@ impl Pages for Reading {
     }
 
     fn broken(&self) -> End {
-        let detail = "the database failed on the way; ask again with after";
+        let detail = "the answer could not be followed on; ask again with after";
         End::Error { code: "UNAVAILABLE", detail, after: self.last }
     }
 }

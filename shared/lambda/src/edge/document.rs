@@ -113,7 +113,7 @@ fn example(code: Code) -> Value {
 
 /// Whether a problem of that code goes by itself, and says when to try again.
 fn passes(code: Code) -> bool {
-    matches!(code, Code::RateLimited | Code::Unavailable | Code::IdempotencyKeyInUse)
+    matches!(code, Code::RateLimited | Code::TooManyFollowers | Code::Unavailable | Code::IdempotencyKeyInUse)
 }
 
 /// The paths of a route, as its handlers describe them and completed.

@@ -71,6 +71,7 @@ codes! {
     UnsupportedEncoding = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_ENCODING": "The route does not take this Content-Encoding.";
     InvalidRequest = UNPROCESSABLE_ENTITY "INVALID_REQUEST": "The request can be read, but fields of it are wrong; `errors` says which.";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "IDEMPOTENCY_KEY_REUSED": "The Idempotency-Key was used for another request.";
+    TooManyFollowers = TOO_MANY_REQUESTS "TOO_MANY_FOLLOWERS": "As many answers are followed as a tenant may follow at a time.";
     RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED": "There were more requests than the limit allows; Retry-After says when to go on.";
     Internal = INTERNAL_SERVER_ERROR "INTERNAL": "The request failed by our mistake; its id helps to find out why.";
     Unavailable = SERVICE_UNAVAILABLE "UNAVAILABLE": "A store that the request needs does not answer; Retry-After says when to try again.";
