@@ -153,6 +153,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_product_has_ten_events_a_minute,
             a_policy_says_what_becomes_of_a_suspect_price,
             two_callers_at_once_leave_one_chain,
+            a_product_that_is_uploaded_meanwhile_is_known,
             bad_input_is_named_and_changes_nothing,
             lines_are_settled_each_for_itself,
             a_long_answer_tells_of_every_line,

@@ -266,6 +266,29 @@ pub(super) async fn a_function_that_dies_changes_a_price_once(ground: Arc<Ground
     Ok(())
 }
 
+pub(super) async fn a_product_that_is_uploaded_meanwhile_is_known(ground: Arc<Ground>) -> Result<()> {
+    let shop = stocked(&ground, 1).await?;
+    // the upload has replaced the product and is not committed: an event waits for it, and finds the row that comes then
+    ground.arm("promote-file.before-commit", shop.id, "sleep 1500")?;
+    let file = [File::new("products.ndjson", ndjson([at(at(product(1), "name", "Pot"), "price", 29.99)]))];
+    let upload = shop.send(&file);
+    let event = async {
+        while ground.armed("promote-file.before-commit", shop.id).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        reprice(&shop, 1, 29.99, 28.99).await
+    };
+    let ((_, status), told) = tokio::try_join!(upload, event)?;
+    assert_eq!(counts(&status), [1, 0, 1, 0, 0]);
+    assert_eq!(
+        (&told["status"], &told["price"], &told["reasons"]),
+        (&json!("processed"), &json!(28.99), &json!([])),
+        "{told}"
+    );
+    assert_eq!(price(&shop, 1).await?, "28.99");
+    chained(&shop).await
+}
+
 pub(super) async fn bad_input_is_named_and_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let shop = stocked(&ground, 60).await?;
     let digits = "1".repeat(40);

@@ -16,7 +16,7 @@ use intake_lambda::telemetry::milliseconds;
 use intake_lambda::turn::Turns;
 use intake_lambda::{fail_point, telemetry, trace};
 use intake_postgres::ledger::{self, File, SliceCounts};
-use intake_postgres::promotion::{Promoter, Transactions};
+use intake_postgres::promotion::{Promoter, Transactions, WrongPrices};
 use intake_postgres::staged::{self, StagedRow};
 use intake_postgres::{Database, Error, Scope};
 use std::time::{Duration, Instant, SystemTime};
@@ -248,6 +248,7 @@ impl Worker {
         fail_point!("promote-file.before-commit", tenant);
         scope.commit().await?;
         fail_point!("promote-file.after-commit", tenant);
+        measure_prices(applied.prices);
         measure_slice(slices.file, index, counts, began.elapsed());
         Ok(true)
     }
@@ -297,7 +298,7 @@ impl Worker {
             let (counts, rejects) = account(&source, &rows, &applied).await?;
             ledger::insert_rejects(&scope, file_id, index, &rejects).await?;
             ledger::promote_chunk(&scope, file_id, index, counts).await?;
-            promoted.push((index, counts, began.elapsed()));
+            promoted.push((index, counts, began.elapsed(), applied.prices));
         }
         let (accepted, rejected) = ledger::rejected_so_far(&scope, file_id).await?;
         if !file.policy.tolerance.allows(rejected, accepted) {
@@ -311,7 +312,8 @@ impl Worker {
         fail_point!("promote-file.before-whole", tenant);
         scope.commit().await?;
         fail_point!("promote-file.after-whole", tenant);
-        for (index, counts, time) in promoted {
+        for (index, counts, time, prices) in promoted {
+            measure_prices(prices);
             measure_slice(file, index, counts, time);
         }
         Ok(Some(Progress::Done))
@@ -404,6 +406,16 @@ fn measure_slice(file: &File, chunk_index: i32, counts: SliceCounts, time: Durat
     metrics::histogram!("ChunkPromotionTime", "Dataset" => dataset).record(milliseconds(time));
     // one invocation may promote any number of them
     telemetry::flush();
+}
+
+/// Tells of prices of a slice that is in.
+fn measure_prices(WrongPrices { suspect, held }: WrongPrices) {
+    if suspect > 0 {
+        metrics::counter!("PriceAnomalies").increment(suspect.into());
+    }
+    if held > 0 {
+        metrics::counter!("PricesHeld").increment(held.into());
+    }
 }
 
 /// Tells how long a file took from its arrival to its end.

@@ -33,6 +33,8 @@ pub struct Promoter {
     months: HashSet<String>,
     /// Whether the slice before was all new rows: then the next is written first and asked about only if that fails.
     expects_new_rows: bool,
+    /// What looks wrong about the prices of the slice at hand.
+    prices: WrongPrices,
 }
 
 /// In what transactions the slices of a file go in.
@@ -60,6 +62,17 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// How many references of the rows that are in lead nowhere.
     pub dangling: u32,
+    /// What looks wrong about the prices of the rows.
+    pub prices: WrongPrices,
+}
+
+/// How many price events look wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WrongPrices {
+    /// That are suspect.
+    pub suspect: u32,
+    /// Of these, that wait for a decision.
+    pub held: u32,
 }
 
 /// What is known of a stored row.
@@ -87,6 +100,7 @@ impl Promoter {
             leaf: None,
             months: HashSet::new(),
             expects_new_rows: true,
+            prices: WrongPrices::default(),
         }
     }
 
@@ -131,7 +145,7 @@ impl Promoter {
         let is_in = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Updated | Outcome::Unchanged);
         let dangling = outcomes.iter().zip(&missing).filter(|(outcome, _)| is_in(outcome));
         let dangling = dangling.map(|(_, missing)| missing.count()).sum();
-        Ok(Applied { outcomes, dangling })
+        Ok(Applied { outcomes, dangling, prices: std::mem::take(&mut self.prices) })
     }
 
     /// Puts rows in place whose references do not matter.
@@ -205,6 +219,15 @@ impl Promoter {
             Transactions::Rehearsal(rehearsed) => price::rehearse(scope, &changes, &mut rehearsed.prices).await?,
             Transactions::OneASlice | Transactions::OneAFile => price::apply(scope, &changes).await?,
         };
+        let recorded = became.iter().filter_map(|became| match became {
+            price::Became::Recorded(told) => Some(told),
+            _ => None,
+        });
+        self.prices = WrongPrices::default();
+        for told in recorded {
+            self.prices.suspect += u32::from(told.suspect);
+            self.prices.held += u32::from(told.outcome == PriceOutcome::Held);
+        }
         let outcome = |became| match became {
             price::Became::Recorded(told) if told.outcome == PriceOutcome::Rejected => Outcome::SuspectPrice,
             price::Became::Recorded(_) => Outcome::Inserted,
