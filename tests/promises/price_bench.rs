@@ -1,5 +1,5 @@
-//! What a price event costs besides the answers of DynamoDB, at 100 requests a second. It is measured and promises nothing: a
-//! machine is as busy as it is.
+//! What a price event costs besides the answers of DynamoDB, at 100 requests a second. It is measured and promises
+//! nothing: a machine is as busy as it is.
 //!
 //! `INTAKE_PRICE_BENCH=1 cargo test -p intake-tests --test stack -- price_bench`
 
@@ -88,7 +88,8 @@ pub(super) async fn what_a_price_event_costs(ground: Arc<Ground>) -> Result<()> 
     let functions = try_join_all((0..FUNCTIONS).map(|_| Function::start(&ground))).await?;
     for shop in &shops {
         let rows = (0..PRICES * PRODUCTS).map(|nth| {
-            json!({"product_id": id(1 + nth % PRODUCTS), "old_price": 19.99, "new_price": 19.5 + (nth / PRODUCTS) as f64 / 50.0})
+            let new = 19.5 + (nth / PRODUCTS) as f64 / 50.0;
+            json!({"product_id": id(1 + nth % PRODUCTS), "old_price": 19.99, "new_price": new})
         });
         let path = format!("/api/v1/tenants/{}/price-events", shop.id);
         let answer = functions[0].probe.answer(shop.request(Method::POST, &path).body(ndjson(rows))).await?;

@@ -74,7 +74,8 @@ pub(super) async fn history(shop: &Shop, product: u64) -> Result<Vec<String>> {
     shop.books.texts(sql, &[&id(product)]).await
 }
 
-/// Sees that each price ends where the next begins, and that what a product costs is the newest of those that have begun.
+/// Sees that each price ends where the next begins, and that what a product costs is the newest of those that have
+/// begun.
 pub(super) async fn chained(shop: &Shop) -> Result<()> {
     let sql = "select format('%s: %s', product_id, problem) from (
             select product_id, case
@@ -236,8 +237,10 @@ pub(super) async fn two_callers_at_once_leave_one_chain(ground: Arc<Ground>) -> 
         if nth % 2 == 0 {
             products.reverse();
         }
-        let body = |product: u64| json!({"product_id": id(product), "old_price": 19.99, "new_price": 20.5 + nth as f64 / 10.0});
-        send_lines(&shop, ndjson(products.into_iter().map(body))).await.map(|told| told[6]["_meta"]["processed"].clone())
+        let new = 20.5 + nth as f64 / 10.0;
+        let body = |product: u64| json!({"product_id": id(product), "old_price": 19.99, "new_price": new});
+        let told = send_lines(&shop, ndjson(products.into_iter().map(body))).await?;
+        anyhow::Ok(told[6]["_meta"]["processed"].clone())
     });
     let (single, lots) = tokio::try_join!(try_join_all(single), try_join_all(lots))?;
     assert_eq!((single, lots), (vec![json!("processed"); 8], vec![json!(6); 6]));
@@ -268,7 +271,8 @@ pub(super) async fn a_function_that_dies_changes_a_price_once(ground: Arc<Ground
 
 pub(super) async fn a_product_that_is_uploaded_meanwhile_is_known(ground: Arc<Ground>) -> Result<()> {
     let shop = stocked(&ground, 1).await?;
-    // the upload has replaced the product and is not committed: an event waits for it, and finds the row that comes then
+    // the upload has replaced the product and is not committed: an event waits for it, and finds the row that comes
+    // then
     ground.arm("promote-file.before-commit", shop.id, "sleep 1500")?;
     let file = [File::new("products.ndjson", ndjson([at(at(product(1), "name", "Pot"), "price", 29.99)]))];
     let upload = shop.send(&file);

@@ -78,9 +78,9 @@ impl<'a> Settled<'a> {
     }
 }
 
-/// Settles events in one transaction, with the answer that `answer` makes of what became of them. `changes` are the events;
-/// it is told whether ids that were made here may be known, since the transaction that recorded them may have been committed
-/// although nobody said so.
+/// Settles events in one transaction, with the answer that `answer` makes of what became of them. `changes` are the
+/// events; it is told whether ids that were made here may be known, since the transaction that recorded them may have
+/// been committed although nobody said so.
 pub(crate) async fn settle<'a>(
     app: &App,
     tenant: Uuid,

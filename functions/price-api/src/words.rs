@@ -87,22 +87,23 @@ macro_rules! words {
 }
 
 words! {
-    Policy "PricePolicy" = "What becomes of prices that look wrong: they go in and are told, they wait until somebody decides, or \
-        they are refused.":
+    Policy "PricePolicy" = "What becomes of prices that look wrong: they go in and are told, they wait until somebody \
+        decides, or they are refused.":
         price::Policy::ALL.iter().map(|policy| policy.as_str());
-    Status "PriceEventStatus" = "What became of an event: the product has its price; the price waits until somebody decides; it \
-        was refused, by the policy; the product has, or waits for, a price of a later time; its id was seen before.":
+    Status "PriceEventStatus" = "What became of an event: the product has its price; the price waits until somebody decides; \
+        it was refused, by the policy; the product has, or waits for, a price of a later time; its id was seen before.":
         ["processed", "held", "rejected", "stale_ignored", "duplicate"];
     FirstStatus "FirstPriceEventStatus" = "What became of the event whose id it is.":
         price::Outcome::ALL.iter().map(|outcome| status(*outcome));
-    AnomalyStatus "PriceAnomalyStatus" = "What became of an event that looked wrong: the product has its price; the price waits until \
-        somebody decides; somebody let it in; somebody or the policy refused it; a newer event took its place; the product has \
-        had a price of a later time.":
+    AnomalyStatus "PriceAnomalyStatus" = "What became of an event that looked wrong: the product has its price; the price \
+        waits until somebody decides; somebody let it in; somebody or the policy refused it; a newer event took its \
+        place; the product has had a price of a later time.":
         ["processed", "held", "approved", "rejected", "superseded", "stale_ignored"];
-    HoldState "PriceHoldState" = "What became of a price that was held: it still waits; somebody let it in, or did not; a newer \
-        event took its place.":
+    HoldState "PriceHoldState" = "What became of a price that was held: it still waits; somebody let it in, or did not; a \
+        newer event took its place.":
         ["pending", "approved", "rejected", "superseded"];
-    ReasonCode "PriceReasonCode" = "What speaks against a price.": price::Code::ALL.iter().map(|(code, _)| code.as_str());
+    ReasonCode "PriceReasonCode" = "What speaks against a price.":
+        price::Code::ALL.iter().map(|(code, _)| code.as_str());
 }
 
 /// The word for what became of an event.

@@ -1,12 +1,12 @@
 //! Prices: events recorded, the history kept and the products' prices changed, all in one transaction.
 //!
-//! At READ COMMITTED, and only there: the products are locked first, and every statement after that sees all that others
-//! committed before it got their locks. So whoever has a product sees its last price, its history and every event of it.
-//! An id is looked up after the lock, too; of two who record the same id of two products at once, one was overtaken and
-//! runs again.
+//! At READ COMMITTED, and only there: the products are locked first, and every statement after that sees all that
+//! others committed before it got their locks. So whoever has a product sees its last price, its history and every
+//! event of it. An id is looked up after the lock, too; of two who record the same id of two products at once, one was
+//! overtaken and runs again.
 //!
-//! Products are locked in the order of their ids. An upload of products replaces rows in an order of its own, so the two
-//! may wait for each other in a circle: PostgreSQL ends one of them, which runs again.
+//! Products are locked in the order of their ids. An upload of products replaces rows in an order of its own, so the
+//! two may wait for each other in a circle: PostgreSQL ends one of them, which runs again.
 
 use crate::database::{Parameter, Scope};
 use crate::micros::Micros;
@@ -139,8 +139,8 @@ fn read_decision(row: &Row) -> Result<Option<Decision>, Error> {
 /// Settles `changes` in their order, under the tenant's policy, and tells what became of each.
 ///
 /// # Errors
-/// Any [`Error`] of the database; the transaction must then be given up. [`Error::Overtaken`] when a product was replaced,
-/// or an id was used, meanwhile: run again, it is seen.
+/// Any [`Error`] of the database; the transaction must then be given up. [`Error::Overtaken`] when a product was
+/// replaced, or an id was used, meanwhile: run again, it is seen.
 pub async fn apply(scope: &Scope<'_>, changes: &[Change<'_>]) -> Result<Vec<Became>, Error> {
     let asked = Asked::of(changes);
     let (policy, mut products, known) = find(scope, &asked, sql!("lock_products")).await?;
@@ -158,9 +158,9 @@ pub async fn apply(scope: &Scope<'_>, changes: &[Change<'_>]) -> Result<Vec<Beca
     Ok(lot.became)
 }
 
-/// What [`apply`] would do, for a transaction that is rolled back: nobody is kept waiting, since no product is locked or
-/// changed. The ids are noted, to be seen by the lots that follow. `products` is where those stand that the lots before
-/// changed.
+/// What [`apply`] would do, for a transaction that is rolled back: nobody is kept waiting, since no product is locked
+/// or changed. The ids are noted, to be seen by the lots that follow. `products` is where those stand that the lots
+/// before changed.
 ///
 /// # Errors
 /// As [`apply`].
@@ -625,8 +625,8 @@ async fn one_hold(scope: &Scope<'_>, event: Uuid) -> Result<Option<HeldPrice>, E
     Ok(holds(scope, asked, 1).await?.pop())
 }
 
-/// What a tenant wants done about prices that look wrong, for the operator; where `wanted` says another, that from now on.
-/// `None` for a tenant that is not there.
+/// What a tenant wants done about prices that look wrong, for the operator; where `wanted` says another, that from now
+/// on. `None` for a tenant that is not there.
 ///
 /// # Errors
 /// Any [`Error`] of the database.

@@ -1,5 +1,5 @@
-//! `GET /api/v1/tenants/{tenant_id}/price-holds`, and `POST …/price-holds/{event_id}/approve` and `…/reject`: prices that
-//! wait until somebody decides.
+//! `GET /api/v1/tenants/{tenant_id}/price-holds`, and `POST …/price-holds/{event_id}/approve` and `…/reject`: prices
+//! that wait until somebody decides.
 //!
 //! A decision may be repeated, so that it takes no claim into PostgreSQL: what is decided stays decided.
 

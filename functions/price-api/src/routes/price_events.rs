@@ -27,8 +27,8 @@ use uuid::Uuid;
 /// How many lines a request has at most, blank ones not counted.
 const MAX_LINES: usize = 10_000;
 
-/// So much of an answer tells of lines in full, in bytes. What the rest may be at most, a short line for each, fits into the
-/// 4 MiB of an answer with it.
+/// So much of an answer tells of lines in full, in bytes. What the rest may be at most, a short line for each, fits
+/// into the 4 MiB of an answer with it.
 const FULL_BYTES: usize = 2 << 20;
 
 /// What a request is refused with, besides what its form says.
