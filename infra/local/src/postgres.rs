@@ -79,7 +79,7 @@ impl Server {
             "unix_socket_directories=", // the path of a state folder may be too long for a socket
             "shared_buffers=256MB",
             "max_wal_size=2GB",
-            "max_connections=100",
+            "max_connections=400", // each function has up to sixteen environments, each with a connection
             "timezone=UTC",
         ] {
             command.args(["-c", setting]);

@@ -67,7 +67,7 @@ grant update (price, payload_hash) on products to intake_api, intake_loader;
 -- on to by whoever still reads.
 create table price_followers (
     tenant_id uuid not null references tenants,
-    place smallint not null check (place between 1 and 5),
+    place smallint not null,
     follower uuid not null,
     held_until timestamptz not null,
     primary key (tenant_id, place)

@@ -7,7 +7,7 @@ use crate::database::{Parameter, Scope};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-/// How many may follow at a time; `take.sql` and the table say so, too.
+/// How many may follow at a time; `take.sql` says so, too.
 const PLACES: usize = 5;
 
 macro_rules! sql {
