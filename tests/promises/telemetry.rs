@@ -193,7 +193,8 @@ pub(super) async fn metrics_are_as_cloudwatch_reads_them(ground: Arc<Ground>) ->
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         ensure!(directive["Namespace"] == "Intake", "{line}");
         let dimensions = directive["Dimensions"][0].as_array().context("dimensions")?;
-        let allowed = |name: &Value| ["FunctionName", "Dataset", "Kind", "Outcome", "Status"].iter().any(|known| name == known);
+        let allowed =
+            |name: &Value| ["FunctionName", "Dataset", "Kind", "Outcome", "Status"].iter().any(|known| name == known);
         ensure!(dimensions[0] == "FunctionName" && dimensions.iter().all(allowed), "{line}");
         functions.extend(line["FunctionName"].as_str());
         read += 1;
