@@ -1,10 +1,10 @@
-//! What a price event costs besides the answers of DynamoDB, at 100 requests a second. It is measured and promises
+//! What a price event costs besides the answers of its stores, at 100 requests a second. It is measured and promises
 //! nothing: a machine is as busy as it is.
 //!
 //! `INTAKE_PRICE_BENCH=1 cargo test -p intake-tests --test stack -- price_bench`
 
 use super::prices::stocked;
-use crate::support::{Dice, Ground, Line, Probe, Shop, id, ndjson};
+use crate::support::{Dice, Ground, Line, Probe, Shop, Wire, id, ndjson};
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use intake_aws::RateTable;
@@ -37,25 +37,27 @@ const FUNCTIONS: u32 = 8;
 /// How many of a function's first requests are not counted: they fill the caches.
 const WARM_UP: usize = 25;
 
-/// A function with its own clients, and what its calls of DynamoDB take.
+/// A function with its own clients, and what its calls of the stores take.
 struct Function {
     probe: Probe,
     line: Line,
+    wire: Wire,
 }
 
 impl Function {
     async fn start(ground: &Ground) -> Result<Self> {
         let line = Line::open(ground).await?;
-        let database = Arc::new(Database::new(&ground.endpoints.api_database_url, "price-bench")?);
+        let wire = Wire::open(&ground.endpoints.api_database_url).await?;
+        let database = Arc::new(Database::new(&wire.url, "price-bench")?);
         let limiter = Limiter::new(RateTable::new(&line.aws, ground.table("RateTable")?.to_owned()), Quotas::default());
         let records = Records::new(&line.aws, ground.table("IdempotencyTable")?.to_owned(), CLAIM_LIFETIME);
         let edge = Edge::new(Arc::clone(&database), records, limiter);
         let app = App { database, follow: Duration::from_secs(1) };
-        Ok(Self { probe: Probe::of(price_api::all().serve(Arc::new(app), Arc::new(edge))), line })
+        Ok(Self { probe: Probe::of(price_api::all().serve(Arc::new(app), Arc::new(edge))), line, wire })
     }
 
-    /// Sends every so-manieth request at its time; gives how long each took in all, and in DynamoDB.
-    async fn serve(&self, nth: u32, begin: Instant, shops: &[Shop]) -> Result<Vec<(Duration, Duration)>> {
+    /// Sends every so-manieth request at its time; gives how long each took in all, in DynamoDB, and in PostgreSQL.
+    async fn serve(&self, nth: u32, begin: Instant, shops: &[Shop]) -> Result<Vec<[Duration; 3]>> {
         let mut dice = Dice::new(u64::from(nth));
         let mut times = Vec::new();
         for request in (nth..REQUESTS).step_by(FUNCTIONS as usize) {
@@ -71,7 +73,7 @@ impl Function {
             let answer = self.probe.answer(request_of).await?;
             let took = since.elapsed();
             ensure!(answer.status == 201, "{answer:?}");
-            times.push((took, self.line.calls().iter().map(|call| call.time).sum()));
+            times.push([took, self.line.calls().iter().map(|call| call.time).sum(), self.wire.waited()]);
         }
         Ok(times.split_off(WARM_UP))
     }
@@ -95,20 +97,24 @@ pub(super) async fn what_a_price_event_costs(ground: Arc<Ground>) -> Result<()> 
         let answer = functions[0].probe.answer(shop.request(Method::POST, &path).body(ndjson(rows))).await?;
         ensure!(answer.status == 200, "{answer:?}");
     }
-    functions.iter().for_each(|function| drop(function.line.calls()));
+    for function in &functions {
+        function.line.calls();
+        function.wire.waited();
+    }
     let begin = Instant::now() + Duration::from_secs(1);
     let served = (0..).zip(&functions).map(|(nth, function)| function.serve(nth, begin, &shops));
     let times = try_join_all(served).await?.concat();
     let rate = f64::from(REQUESTS) / begin.elapsed().as_secs_f64();
     println!("{} price events at {rate:.0}/s, {PRICES} prices before each; milliseconds", times.len());
-    let (mut whole, mut stores): (Vec<_>, Vec<_>) = times.iter().copied().unzip();
-    let mut besides: Vec<_> = times.iter().map(|(whole, stores)| whole.saturating_sub(*stores)).collect();
-    for (what, times) in [
-        ("whole request", &mut whole),
-        ("three writes of DynamoDB", &mut stores),
-        ("besides them, with PostgreSQL", &mut besides),
+    let besides = |[whole, dynamodb, postgres]: [Duration; 3]| whole.saturating_sub(dynamodb + postgres);
+    let of = |time: &dyn Fn([Duration; 3]) -> Duration| times.iter().map(|times| time(*times)).collect::<Vec<_>>();
+    for (what, mut times) in [
+        ("whole request", of(&|[whole, ..]| whole)),
+        ("three writes of DynamoDB", of(&|[_, dynamodb, _]| dynamodb)),
+        ("PostgreSQL", of(&|[.., postgres]| postgres)),
+        ("besides them", of(&besides)),
     ] {
-        let [half, most, worst] = [50, 95, 99].map(|percent| percentile(times, percent));
+        let [half, most, worst] = [50, 95, 99].map(|percent| percentile(&mut times, percent));
         println!("{what:30} p50 {half:7.3}  p95 {most:7.3}  p99 {worst:7.3}");
     }
     Ok(())

@@ -17,6 +17,7 @@ mod sheet;
 mod shop;
 pub(crate) mod tables;
 mod upload;
+mod wire;
 
 pub(crate) use books::Books;
 pub(crate) use dice::Dice;
@@ -33,3 +34,4 @@ pub(crate) use scratch::Scratch;
 pub(crate) use sheet::Entry;
 pub(crate) use shop::{Answer, File, Reject, Session, Shop, counts, file_named};
 pub(crate) use upload::Upload;
+pub(crate) use wire::Wire;
