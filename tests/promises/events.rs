@@ -25,8 +25,9 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
     assert!(["partitions", "expired", "resent"].iter().all(|chore| chores[chore].is_u64()), "{chores}");
 
     assert_eq!(ground.invoke("Site", &event("site.docs")?).await?["statusCode"], 200);
-    let update = event("stock-api.bulk-update")?;
-    assert_eq!(ground.invoke("StockApi", &update).await?["statusCode"], 401, "the sample's tenant is unknown");
+    for (function, name) in [("StockApi", "stock-api.bulk-update"), ("PriceApi", "price-api.price-event")] {
+        assert_eq!(ground.invoke(function, &event(name)?).await?["statusCode"], 401, "the sample's tenant is unknown");
+    }
     let mut request = event("ingest-api.create-session")?;
     assert_eq!(ground.invoke("IngestApi", &request).await?["statusCode"], 401, "the sample's tenant is unknown");
     let shop = Shop::open(&ground).await?;
