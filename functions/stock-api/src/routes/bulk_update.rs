@@ -30,13 +30,13 @@ pub(super) const REFUSALS: &[Code] = &[Code::EmptyBody, FILE_REFUSALS[0], FILE_R
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
-    /// What becomes of a level that would fall below 0.
+    /// What becomes of a level that would fall below 0; `clamp` unless told.
     #[serde(default)]
-    #[param(inline, required = false, default = "clamp")]
+    #[param(inline, required = false)]
     on_negative: OnNegative,
-    /// What becomes of events of a product that is not there.
+    /// What becomes of events of a product that is not there; `accept` unless told.
     #[serde(default)]
-    #[param(inline, required = false, default = "accept")]
+    #[param(inline, required = false)]
     on_missing_reference: OnMissingReference,
 }
 
