@@ -11,6 +11,7 @@ fn parts() -> BTreeMap<&'static str, Json> {
     BTreeMap::from([
         ("ingest-api", ingest_api::all().document()),
         ("price-api", price_api::all().document()),
+        ("report-api", report_api::all().document()),
         ("site", site::all().document()),
         ("stock-api", stock_api::all().document()),
     ])

@@ -15,6 +15,7 @@ pub mod format;
 pub mod idempotency;
 pub mod lot;
 pub mod object_key;
+pub mod order_filter;
 pub mod price;
 pub mod promotion;
 pub mod rate;

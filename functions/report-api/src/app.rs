@@ -1,0 +1,10 @@
+//! What the routes work with.
+
+use intake_postgres::Database;
+use std::sync::Arc;
+
+/// The clients, made once.
+pub struct App {
+    /// Everything that is found, counted and taken out.
+    pub database: Arc<Database>,
+}

@@ -1,0 +1,10 @@
+//! `report-api`: finding orders, counting sales and taking data out, over HTTP. See README.md.
+
+// the examples in the OpenAPI document are made with `json!`, which takes a step for each token
+#![recursion_limit = "256"]
+
+mod app;
+mod routes;
+
+pub use app::App;
+pub use routes::all;

@@ -1,0 +1,27 @@
+//! Wires `report-api`.
+
+use intake_aws::RateTable;
+use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
+use intake_lambda::config::Environment;
+use intake_lambda::edge::{self, Edge, Limiter};
+use intake_lambda::{http, telemetry};
+use intake_postgres::Database;
+use report_api::App;
+use std::sync::Arc;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    telemetry::start();
+    let mut environment = Environment::default();
+    let database_url = environment.text("DATABASE_URL");
+    let idempotency_table = environment.text("IDEMPOTENCY_TABLE");
+    let rate_table = environment.text("RATE_TABLE");
+    let quotas = edge::quotas(&mut environment);
+    environment.finish()?;
+    let aws = intake_aws::load().await;
+    let database = Arc::new(Database::new(&database_url, "report-api")?);
+    let limiter = Limiter::new(RateTable::new(&aws, rate_table), quotas);
+    let records = Records::new(&aws, idempotency_table, CLAIM_LIFETIME);
+    let edge = Edge::new(Arc::clone(&database), records, limiter);
+    http::run(report_api::all().serve(Arc::new(App { database }), Arc::new(edge))).await
+}
