@@ -9,7 +9,7 @@ use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
 use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
-use intake_postgres::{Database, Scope, admin, claims, webhooks};
+use intake_postgres::{Database, Scope, admin, claims, contacts, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -24,6 +24,10 @@ pub(crate) struct Chores {
     pub(crate) chunks: Lanes,
     pub(crate) turns: Turns,
 }
+
+/// How many orders' contacts are recorded in one transaction, and how many such are run for a tenant at a time.
+const CONTACTS: i64 = 5_000;
+const CONTACT_ROUNDS: u32 = 200;
 
 /// What there is to do for one tenant.
 struct Work {
@@ -99,8 +103,24 @@ impl Chores {
             .map(|webhook_id| DeliverWebhook { tenant_id: tenant, webhook_id: *webhook_id })
             .collect();
         self.turns.webhooks.send_all(&webhooks).await?;
+        self.record_contacts(tenant).await?;
         let resent = work.stalled.iter().filter(|(file, _)| !file.has_expired).count();
         Ok((work.expired.len(), resent + webhooks.len()))
+    }
+
+    /// Orders that were promoted before there were contacts have none, and a search by text cannot use its index before they do.
+    async fn record_contacts(&self, tenant: Uuid) -> Result<(), Retry> {
+        for _ in 0..CONTACT_ROUNDS {
+            let record = async |scope: &mut Scope<'_>| contacts::record_missing(scope, CONTACTS).await;
+            let recorded = self.database.run("record_contacts", tenant, record).await?;
+            if recorded > 0 {
+                tracing::info!(tenant_id = %tenant, recorded, "contacts of orders recorded");
+            }
+            if recorded < CONTACTS as usize {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn send_again(&self, file: &StalledFile, chunks: &[i32]) -> Result<(), Retry> {
