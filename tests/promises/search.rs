@@ -81,7 +81,7 @@ const STATUSES: [&str; 3] = ["pending", "shipped", "refunded"];
 
 /// One of so many.
 fn pick(dice: &mut Dice, of: usize) -> usize {
-    pick(dice, of as u64) as usize
+    dice.within(0..of as u64) as usize
 }
 
 impl Stall {
@@ -105,13 +105,18 @@ impl Stall {
             row = at(row, "order_status", STATUSES[pick(dice, STATUSES.len())]);
             row = at(row, "total_amount", format!("{}.{:02}", pick(dice, 30), pick(dice, 100)));
             if pick(dice, 3) > 0 {
-                row = at(row, "raw_payload", json!({"source": ["web", "app"][pick(dice, 2)], "n": {"a": [1, 2]}}));
+                let source = ["web", "app"][pick(dice, 2)];
+                row = at(row, "raw_payload", json!({"source": source, "n": {"a": [1, 2]}}));
             }
             let products = stall.products.entry(id(number)).or_default();
             for position in 0..pick(dice, 4) as u64 {
                 let product = id(1 + pick(dice, 12) as u64);
                 products.insert(product);
-                items.push(at(at(item(number), "order_item_id", id(1_000_000 + 10 * number + position).to_string()), "product_id", product.to_string()));
+                items.push(at(
+                    at(item(number), "order_item_id", id(1_000_000 + 10 * number + position).to_string()),
+                    "product_id",
+                    product.to_string(),
+                ));
             }
             stall.orders.insert(id(number), row);
         }
@@ -140,7 +145,9 @@ impl Stall {
                 text.is_some_and(|text| text.contains(&value.to_uppercase()))
             }),
             "order_status" => value.split(',').any(|status| row["order_status"] == status),
-            "product_ids" => value.split(',').any(|product| self.products[id].contains(&product.parse().unwrap_or_default())),
+            "product_ids" => {
+                value.split(',').any(|product| self.products[id].contains(&product.parse().unwrap_or_default()))
+            }
             "min_price" => total >= cents(value),
             "max_price" => total <= cents(value),
             "start_date" => instant(&row["order_date"]).as_str() >= value,
@@ -164,8 +171,22 @@ pub(super) async fn every_search_finds_what_looking_at_each_order_does(ground: A
     let all = stall.found(&Vec::new());
     assert_eq!(all.len(), 300);
     assert_eq!(read_on(&stall.shop, &Vec::new(), 77).await?, all);
-    let texts =
-        ["ada", "ADA B", "a", "groß", "GROSS", "ürg", "Ée o'", "σίσ", "USER1", "user12@example", "%_\\", "@", "li", "nobody"];
+    let texts = [
+        "ada",
+        "ADA B",
+        "a",
+        "groß",
+        "GROSS",
+        "ürg",
+        "Ée o'",
+        "σίσ",
+        "USER1",
+        "user12@example",
+        "%_\\",
+        "@",
+        "li",
+        "nobody",
+    ];
     let mut met = 0;
     for _ in 0..60 {
         let mut query: Query<'_> = Vec::new();
@@ -228,7 +249,11 @@ pub(super) async fn orders_that_arrive_or_move_disturb_no_reader(ground: Arc<Gro
     let mut dice = Dice::new(7);
     let stall = Stall::open(&ground, &mut dice, 120).await?;
     let all = stall.found(&Vec::new());
-    for query in [vec![], vec![("q", "user".to_owned())], vec![("product_ids", (1..=12).map(|n| id(n).to_string()).collect::<Vec<_>>().join(","))]] {
+    for query in [
+        vec![],
+        vec![("q", "user".to_owned())],
+        vec![("product_ids", (1..=12).map(|n| id(n).to_string()).collect::<Vec<_>>().join(","))],
+    ] {
         let due = stall.found(&query);
         assert!(due.len() > 60, "{query:?}");
         let (mut found, mut cursor) = (Vec::new(), None::<String>);
@@ -247,7 +272,8 @@ pub(super) async fn orders_that_arrive_or_move_disturb_no_reader(ground: Arc<Gro
                 named(order(500_000 + 100 * round + at + 10_000 * query.len() as u64, day), &name)
             });
             let mut rows: Vec<_> = new.collect();
-            for (from, to) in [(all[round as usize], "1999-01-01"), (all[all.len() - 1 - round as usize], "2031-12-31")] {
+            for (from, to) in [(all[round as usize], "1999-01-01"), (all[all.len() - 1 - round as usize], "2031-12-31")]
+            {
                 moved.insert(from);
                 rows.push(at(stall.orders[&from].clone(), "order_date", format!("{to}T00:00:00Z")));
             }
@@ -462,9 +488,18 @@ pub(super) async fn plans_have_indexes_and_the_months_of_their_dates(
     type With<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
     let page = |start, end, date, id, statuses, payload, products, most| -> With<'_> {
         vec![
-            (&tenant, Type::UUID), (start, Type::TIMESTAMPTZ), (end, Type::TIMESTAMPTZ), (date, Type::TIMESTAMPTZ),
-            (id, Type::UUID), (statuses, Type::TEXT_ARRAY), (&no_number, Type::NUMERIC), (&no_number, Type::NUMERIC),
-            (payload, Type::TEXT), (products, Type::UUID_ARRAY), (most, Type::INT8), (&true, Type::BOOL),
+            (&tenant, Type::UUID),
+            (start, Type::TIMESTAMPTZ),
+            (end, Type::TIMESTAMPTZ),
+            (date, Type::TIMESTAMPTZ),
+            (id, Type::UUID),
+            (statuses, Type::TEXT_ARRAY),
+            (&no_number, Type::NUMERIC),
+            (&no_number, Type::NUMERIC),
+            (payload, Type::TEXT),
+            (products, Type::UUID_ARRAY),
+            (most, Type::INT8),
+            (&true, Type::BOOL),
         ]
     };
     let cases: Vec<(&str, &str, With<'_>, usize)> = vec![
@@ -472,27 +507,48 @@ pub(super) async fn plans_have_indexes_and_the_months_of_their_dates(
         ("after a cursor", PAGE, page(&start, &end, &start, &some_id, &no_texts, &no_text, &no_products, &some), 1),
         ("by status", PAGE, page(&start, &end, &none, &no_id, &statuses, &no_text, &no_products, &few), 1),
         ("by payload", PAGE, page(&start, &end, &none, &no_id, &no_texts, &payload, &no_products, &few), 1),
-        ("by a product that sells well", PAGE, page(&start, &end, &none, &no_id, &no_texts, &no_text, &products, &few), 1),
+        (
+            "by a product that sells well",
+            PAGE,
+            page(&start, &end, &none, &no_id, &no_texts, &no_text, &products, &few),
+            1,
+        ),
         ("over three months", PAGE, page(&start, &late, &none, &no_id, &no_texts, &no_text, &no_products, &some), 3),
         (
             "by keys",
             OF_KEYS,
             vec![
-                (&tenant, Type::UUID), (&dates, Type::TIMESTAMPTZ_ARRAY), (&order_ids, Type::UUID_ARRAY),
-                (&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&no_texts, Type::TEXT_ARRAY),
-                (&no_number, Type::NUMERIC), (&no_number, Type::NUMERIC), (&no_text, Type::TEXT),
-                (&products, Type::UUID_ARRAY), (&few, Type::INT8), (&true, Type::BOOL),
+                (&tenant, Type::UUID),
+                (&dates, Type::TIMESTAMPTZ_ARRAY),
+                (&order_ids, Type::UUID_ARRAY),
+                (&start, Type::TIMESTAMPTZ),
+                (&end, Type::TIMESTAMPTZ),
+                (&no_texts, Type::TEXT_ARRAY),
+                (&no_number, Type::NUMERIC),
+                (&no_number, Type::NUMERIC),
+                (&no_text, Type::TEXT),
+                (&products, Type::UUID_ARRAY),
+                (&few, Type::INT8),
+                (&true, Type::BOOL),
             ],
             2,
         ),
         ("the newest", NEWEST, vec![(&tenant, Type::UUID), (&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ)], 1),
-        ("the newest of all", NEWEST, vec![(&tenant, Type::UUID), (&none, Type::TIMESTAMPTZ), (&none, Type::TIMESTAMPTZ)], 99),
+        (
+            "the newest of all",
+            NEWEST,
+            vec![(&tenant, Type::UUID), (&none, Type::TIMESTAMPTZ), (&none, Type::TIMESTAMPTZ)],
+            99,
+        ),
         (
             "keys of contacts",
             KEYS_OF_CONTACTS,
             vec![
-                (&tenant, Type::UUID), (&contacts, Type::INT8_ARRAY), (&none, Type::TIMESTAMPTZ),
-                (&none, Type::TIMESTAMPTZ), (&some, Type::INT8),
+                (&tenant, Type::UUID),
+                (&contacts, Type::INT8_ARRAY),
+                (&none, Type::TIMESTAMPTZ),
+                (&none, Type::TIMESTAMPTZ),
+                (&some, Type::INT8),
             ],
             0,
         ),
@@ -506,7 +562,9 @@ pub(super) async fn plans_have_indexes_and_the_months_of_their_dates(
             "keys of a product",
             KEYS_OF_PRODUCTS,
             vec![
-                (&tenant, Type::UUID), (&products, Type::UUID_ARRAY), (&start, Type::TIMESTAMPTZ),
+                (&tenant, Type::UUID),
+                (&products, Type::UUID_ARRAY),
+                (&start, Type::TIMESTAMPTZ),
                 (&end, Type::TIMESTAMPTZ),
             ],
             0,
@@ -595,7 +653,8 @@ pub(super) async fn every_query_has_an_index_and_the_months_of_its_dates(ground:
     fill(&scratch.owner_url, tenant, 20_000, 500).await?;
     let owner = scratch.owner().await?;
     owner.execute("select set_config('app.tenant_id', $1, false)", &[&tenant.to_string()]).await?;
-    let contact = owner.query_one("select contact from order_contacts where tenant_id = $1 limit 1", &[&tenant]).await?;
+    let contact =
+        owner.query_one("select contact from order_contacts where tenant_id = $1 limit 1", &[&tenant]).await?;
     let product = owner.query_one("select md5('product0')::uuid", &[]).await?;
     plans_have_indexes_and_the_months_of_their_dates(&scratch.api_url, tenant, product.get(0), contact.get(0)).await?;
     // what find_contacts runs, for the owner that it runs as

@@ -55,7 +55,8 @@ pub(super) async fn how_fast_a_million_orders_are_searched(ground: Arc<Ground>) 
                 and order_items.order_id = orders.order_id and product_id = '{product}')"
         )
     };
-    let text = |text: &str| format!("(customer_name_snapshot ilike '%{text}%' or customer_email_snapshot ilike '%{text}%')");
+    let text =
+        |text: &str| format!("(customer_name_snapshot ilike '%{text}%' or customer_email_snapshot ilike '%{text}%')");
     let cases: Vec<(Query<'_>, Option<String>)> = vec![
         (vec![], None),
         (vec![("start_date", "2026-03-01".to_owned()), ("end_date", "2026-03-31".to_owned())], None),
