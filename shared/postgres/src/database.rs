@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, RowStream, Statement};
 use uuid::Uuid;
 
 /// The connection of one execution environment: opened when first needed, and again when it was lost.
@@ -163,6 +163,12 @@ impl Scope<'_> {
     /// Any [`Error`] of the database.
     pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
+    }
+
+    /// As `query`, but gives the rows as they come.
+    pub(crate) async fn stream(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<RowStream, Error> {
+        let with = with.iter().map(|(value, of)| (*value, of.clone()));
+        self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))
     }
 
     /// As `query`, for statements that give at most one row.
