@@ -5,6 +5,7 @@
 
 mod app;
 mod routes;
+mod span;
 
 pub use app::App;
 pub use routes::all;

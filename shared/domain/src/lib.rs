@@ -26,6 +26,7 @@ pub mod sales;
 pub mod sketch;
 pub mod state;
 pub mod stock;
+pub mod text_search;
 pub mod tolerance;
 pub mod trace;
 pub mod upload;

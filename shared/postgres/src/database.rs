@@ -2,9 +2,9 @@
 
 use crate::Error;
 use bytes::{Bytes, BytesMut};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, TryStreamExt};
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::{ToSql, Type};
@@ -133,9 +133,34 @@ pub struct Scope<'a> {
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        if !self.finished {
-            *self.connection = None;
+        if self.finished {
+            return;
         }
+        // a statement whose answer nobody reads would run to its end: the server is asked to end it
+        if let (Some(open), Ok(runtime)) = (self.connection.take(), tokio::runtime::Handle::try_current()) {
+            let cancel = open.client.cancel_token();
+            runtime.spawn(async move {
+                if let Err(error) = cancel.cancel_query(NoTls).await {
+                    tracing::debug!(%error, "a statement could not be cancelled");
+                }
+            });
+        }
+    }
+}
+
+/// Rows of a statement, read as they come: what is not read yet waits at the server.
+pub(crate) struct Rows {
+    name: String,
+    stream: Pin<Box<RowStream>>,
+}
+
+impl Rows {
+    /// The next row.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub(crate) async fn try_next(&mut self) -> Result<Option<Row>, Error> {
+        self.stream.try_next().await.map_err(Error::statement(&self.name))
     }
 }
 
@@ -165,10 +190,11 @@ impl Scope<'_> {
         self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
     }
 
-    /// As `query`, but gives the rows as they come.
-    pub(crate) async fn stream(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<RowStream, Error> {
+    /// As `query`, row by row. Whoever does not read all of them gives the transaction up.
+    pub(crate) async fn rows(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Rows, Error> {
         let with = with.iter().map(|(value, of)| (*value, of.clone()));
-        self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))
+        let stream = self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))?;
+        Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
     }
 
     /// As `query`, for statements that give at most one row.

@@ -5,16 +5,20 @@
 
 pub mod admin;
 pub mod audit;
+pub mod catalog;
 pub mod claims;
+pub mod contacts;
 pub mod copy;
 mod database;
 mod day;
 mod error;
+pub mod ingest_metrics;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
 mod micros;
 mod migrate;
+pub mod orders;
 pub mod price;
 pub mod price_anomalies;
 pub mod price_followers;

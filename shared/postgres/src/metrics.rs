@@ -8,7 +8,6 @@ use crate::Error;
 use crate::database::{Parameter, Scope};
 use crate::day::{Cents, Day};
 use crate::micros::Micros;
-use futures_util::{TryStreamExt, pin_mut};
 use intake_domain::sales::period::{Bucket, Period};
 use intake_domain::sales::{
     Counter, DAY_MICROS, Figures, Item, Key, Order, Part, Report, Segment, Tally, Unreadable, money,
@@ -251,9 +250,8 @@ pub async fn count(
     let with: [Parameter<'_>; 4] =
         [(&tenant, Type::UUID), (&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&currency, Type::TEXT)];
     let (name, sql) = sql!("orders");
-    let rows = scope.stream(name, sql, &with).await?;
-    pin_mut!(rows);
-    while let Some(row) = rows.try_next().await.map_err(Error::statement(name))? {
+    let mut rows = scope.rows(name, sql, &with).await?;
+    while let Some(row) = rows.try_next().await? {
         counter.order(&Order {
             id: row.get(0),
             at: row.get::<_, Micros>(1).0,
@@ -265,9 +263,8 @@ pub async fn count(
     let mut items = 0;
     if with_items && counter.orders() > 0 {
         let (name, sql) = sql!("items");
-        let rows = scope.stream(name, sql, &with).await?;
-        pin_mut!(rows);
-        while let Some(row) = rows.try_next().await.map_err(Error::statement(name))? {
+        let mut rows = scope.rows(name, sql, &with).await?;
+        while let Some(row) = rows.try_next().await? {
             counter.item(&Item {
                 order: row.get(0),
                 product: row.get(1),
@@ -303,9 +300,8 @@ pub async fn add_days(
     let (tenant, first, end) = (scope.tenant(), Day(days.start), Day(days.end));
     let with: [Parameter<'_>; 4] =
         [(&tenant, Type::UUID), (&first, Type::DATE), (&end, Type::DATE), (&currency, Type::TEXT)];
-    let rows = scope.stream(name, sql, &with).await?;
-    pin_mut!(rows);
-    while let Some(row) = rows.try_next().await.map_err(Error::statement(name))? {
+    let mut rows = scope.rows(name, sql, &with).await?;
+    while let Some(row) = rows.try_next().await? {
         let day = row.get::<_, Day>("day").0;
         if report.part() == Part::Days {
             let orders = u64::try_from(row.get::<_, i64>("num_orders")).unwrap_or_default();
@@ -376,4 +372,19 @@ pub async fn scan(
         groups.push((key, figures));
     }
     Ok((total, groups))
+}
+
+/// Lets each statement of the transaction take no longer than that.
+pub async fn limit_time(scope: &Scope<'_>, limit: Duration) -> Result<(), Error> {
+    let (name, sql) = sql!("limit_time");
+    let milliseconds = limit.as_millis().max(1).to_string();
+    scope.query(name, sql, &[(&milliseconds, Type::TEXT)]).await.map(drop)
+}
+
+/// How far the stored totals are behind: whether days of this range, given in days since 1970, wait to be counted.
+pub async fn is_behind(scope: &Scope<'_>, days: &Range<i32>) -> Result<bool, Error> {
+    let (name, sql) = sql!("is_behind");
+    let (tenant, first, end) = (scope.tenant(), Day(days.start), Day(days.end));
+    let with: [Parameter<'_>; 3] = [(&tenant, Type::UUID), (&first, Type::DATE), (&end, Type::DATE)];
+    Ok(scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0)))
 }

@@ -99,7 +99,7 @@ impl End {
         }
     }
 
-    /// A day is meant with all of its hours.
+    /// The end is meant, too: of a day all of its hours, and otherwise the moment itself.
     fn as_end(self, zone: &Zone) -> Option<i64> {
         match self {
             // no moment is known after the last days of the year 9999
@@ -107,7 +107,7 @@ impl End {
                 let next = day.tomorrow().ok().and_then(|next| zone.beginning(next));
                 next.or_else(|| (day.year() == 9999).then(|| Timestamp::MAX.as_microsecond()))
             }
-            Self::Moment(at) => Some(at),
+            Self::Moment(at) => Some(at + 1),
         }
     }
 }
@@ -141,7 +141,7 @@ const UNREADABLE: &str =
     "must be a date (2026-01-31 or 31-01-2026) or an ISO 8601 date and time, of the years 1 to 9999";
 
 impl Period {
-    /// The span that was asked for. An end that is a day is meant with all of it. Unless told, it ends with the day in which
+    /// The span that was asked for, both ends included: one that is a day with all of it. Unless told, it ends with the day in which
     /// `now` lies, in microseconds since 1970, and has 30 days.
     ///
     /// # Errors
@@ -286,7 +286,7 @@ mod tests {
                 ("2026-01-02T00:00:00+05:30".into(), "2026-01-04T00:00:00+05:30".into())
             );
         }
-        let exact = ("2026-01-02T03:04:05+05:30".to_owned(), "2026-01-02T05:30:00+05:30".to_owned());
+        let exact = ("2026-01-02T03:04:05+05:30".to_owned(), "2026-01-02T05:30:00.000001+05:30".to_owned());
         assert_eq!(period("2026-01-02 03:04:05", "2026-01-02T00:00:00Z", &india), exact);
         assert_eq!(period("2026-01-02T03:04:05+05:30", "2026-01-02T00:00:00 00:00", &india), exact);
     }
@@ -356,7 +356,7 @@ mod tests {
             "half of one is there twice"
         );
         assert_eq!(keys("Pacific/Apia", "2011-12-29", "2011-12-31", Unit::Day), ["2011-12-29", "2011-12-31"]);
-        assert_eq!(keys("UTC", "2026-01-01T23:59:00", "2026-01-02T00:01:00", Unit::Day), ["2026-01-01", "2026-01-02"]);
+        assert_eq!(keys("UTC", "2026-01-01T23:59:00", "2026-01-02T00:00:00", Unit::Day), ["2026-01-01", "2026-01-02"]);
         assert_eq!(keys("UTC", "2026-01-01T23:59:00", "2026-01-02", Unit::Hour).len(), 25);
     }
 
