@@ -19,6 +19,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod limits;
+mod metrics;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -148,6 +149,15 @@ pub(crate) fn list(trials: &mut Trials) {
             a_role_that_gets_around_the_policies_is_refused,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
+        metrics {
+            an_order_that_moves_under_its_items_takes_them_along,
+            both_precisions_agree_whatever_is_uploaded,
+            what_changes_nothing_touches_nothing,
+            days_that_nobody_counts_are_sent_for,
+            a_wrong_parameter_is_named,
+            what_is_told_is_what_the_predecessor_told,
+            uploads_are_told_over_time,
+        }
         prices {
             a_function_that_dies_changes_a_price_once,
             an_event_changes_the_price_and_its_history,
@@ -308,6 +318,7 @@ pub(crate) fn list(trials: &mut Trials) {
         price_anomalies { a_line_is_read_before_the_next_is_written, who_leaves_is_not_worked_for }
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        metrics { a_function_that_dies_loses_no_day }
         telemetry { a_message_carries_its_trace_on }
         storm { every_seed_ends_where_the_oracle_says }
     }

@@ -22,6 +22,8 @@ pub mod rate;
 pub mod record;
 pub mod reject;
 pub mod row;
+pub mod sales;
+pub mod sketch;
 pub mod state;
 pub mod stock;
 pub mod text_search;

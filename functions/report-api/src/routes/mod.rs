@@ -1,10 +1,12 @@
 //! One file for each route. To add one: its file, and its line here and in `template.yaml`.
 
 mod customer;
+mod ingest_metrics;
 mod order;
 mod orders_search;
 mod product;
 mod products;
+mod sales_metrics;
 
 use crate::app::App;
 use intake_domain::rate::Budget;
@@ -23,4 +25,6 @@ pub fn all() -> Routes<Arc<App>> {
         .add(routes!(products::handle), key.refusing(&[Code::QueryTimeout]))
         .add(routes!(product::handle), key)
         .add(routes!(customer::handle), key)
+        .add(routes!(sales_metrics::handle), key.refusing(&[Code::QueryTimeout]))
+        .add(routes!(ingest_metrics::handle), key.refusing(&[Code::QueryTimeout]))
 }
