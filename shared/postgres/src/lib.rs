@@ -9,6 +9,7 @@ pub mod claims;
 pub mod copy;
 mod database;
 mod error;
+pub mod exports;
 pub mod keys;
 pub mod ledger;
 mod micros;
