@@ -4,6 +4,7 @@ use crate::encode::{EncodeError, Encoder, Piece, header};
 use crate::object::{Object, ObjectError, PartSizes, Told, Written};
 use crate::parquet_file::{ParquetError, ParquetFile};
 use intake_domain::export::Format;
+use intake_lambda::batch::describe;
 use intake_postgres::exports::{Key, Order, Range, RangeOfRows, Reader, Snapshot};
 use intake_postgres::{Database, Error as DatabaseError};
 use std::sync::Arc;
@@ -158,13 +159,18 @@ async fn read(
     let mut begun = begun.map_err(Some);
     loop {
         let next = jobs.lock().await.recv().await;
-        let Some(Job { range, pieces }) = next else { return };
+        let Some(Job { range, pieces }) = next else { break };
         let done = match &mut begun {
             Ok(reader) => read_range(reader, order, range, &pieces).await,
             Err(error) => Err(error.take().unwrap_or(DatabaseError::Corrupt("a reader that did not begin")).into()),
         };
         // who is not there any more needs no word
         let _ = pieces.send(done.map(|()| None)).await;
+    }
+    if let Ok(reader) = begun
+        && let Err(error) = reader.end().await
+    {
+        tracing::debug!(error = describe(&error), "a reader's transaction was not ended");
     }
 }
 

@@ -25,6 +25,7 @@ pub mod reject;
 pub mod row;
 pub mod state;
 pub mod stock;
+pub mod text_search;
 pub mod tolerance;
 pub mod trace;
 pub mod upload;

@@ -5,7 +5,9 @@
 
 pub mod admin;
 pub mod audit;
+pub mod catalog;
 pub mod claims;
+pub mod contacts;
 pub mod copy;
 mod database;
 mod error;
@@ -14,6 +16,7 @@ pub mod keys;
 pub mod ledger;
 mod micros;
 mod migrate;
+pub mod orders;
 pub mod price;
 pub mod price_anomalies;
 pub mod price_followers;

@@ -74,6 +74,7 @@ codes! {
     TooManyFollowers = TOO_MANY_REQUESTS "TOO_MANY_FOLLOWERS": "As many answers are followed as a tenant may follow at a time.";
     RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED": "There were more requests than the limit allows; Retry-After says when to go on.";
     Internal = INTERNAL_SERVER_ERROR "INTERNAL": "The request failed by our mistake; its id helps to find out why.";
+    QueryTimeout = SERVICE_UNAVAILABLE "QUERY_TIMEOUT": "The query took longer than it may.";
     Unavailable = SERVICE_UNAVAILABLE "UNAVAILABLE": "A store that the request needs does not answer; Retry-After says when to try again.";
 }
 

@@ -2,15 +2,14 @@
 
 use super::Order;
 use crate::copy::cents_of;
-use crate::database::{Database, Parameter, Scope};
+use crate::database::{Database, Parameter, Rows as Stream, Scope};
 use crate::micros::Micros;
 use crate::{Error, copy};
-use futures_util::StreamExt;
 use intake_domain::export::{Cell, Column, Kind, Source};
 use intake_domain::order_filter::OrderFilter;
+use intake_domain::text_search::{Contact, Needle};
 use serde_json::{Value, json};
-use std::pin::Pin;
-use tokio_postgres::{Row as Raws, RowStream};
+use tokio_postgres::Row as Raws;
 use tokio_postgres::types::{FromSql, Json, Type};
 use uuid::Uuid;
 
@@ -87,6 +86,7 @@ struct Bound<'a> {
     from: Key,
     filter: &'a OrderFilter,
     asks_for_orders: bool,
+    asks_for_contacts: bool,
     from_at: Micros,
     to_at: Option<Micros>,
     to_id: Option<Uuid>,
@@ -98,8 +98,7 @@ struct Bound<'a> {
 impl<'a> Bound<'a> {
     fn new(tenant: Uuid, filter: &'a OrderFilter, Range { from, to }: Range) -> Result<Self, Error> {
         let OrderFilter { text, statuses, products: _, min_total, max_total, start, end, payload } = filter;
-        let asks_for_orders = text.is_some()
-            || !statuses.is_empty()
+        let asks_for_orders = !statuses.is_empty()
             || [min_total, max_total, start, end].iter().any(|bound| bound.is_some())
             || payload.is_some();
         let payload = payload.as_deref().map(serde_json::from_str).transpose();
@@ -108,6 +107,7 @@ impl<'a> Bound<'a> {
             from,
             filter,
             asks_for_orders,
+            asks_for_contacts: text.is_some(),
             from_at: Micros(from.at),
             to_at: to.map(|to| Micros(to.at)),
             to_id: to.map(|to| to.id),
@@ -119,7 +119,7 @@ impl<'a> Bound<'a> {
 
     /// The values of a source's statement, in their order.
     fn parameters(&self, source: &Source) -> Vec<Parameter<'_>> {
-        let OrderFilter { text, statuses, products, min_total, max_total, .. } = self.filter;
+        let OrderFilter { statuses, products, min_total, max_total, .. } = self.filter;
         let mut all: Vec<Parameter<'_>> = vec![(&self.tenant, Type::UUID)];
         if source.order.len() == 2 {
             all.extend([
@@ -131,7 +131,6 @@ impl<'a> Bound<'a> {
         } else {
             all.extend([(&self.from.id as _, Type::UUID), (&self.to_id as _, Type::UUID)]);
         }
-        let text: Parameter<'_> = (text, Type::TEXT);
         let statuses: Parameter<'_> = (statuses, Type::TEXT_ARRAY);
         let products: Parameter<'_> = (products, Type::UUID_ARRAY);
         let totals: [Parameter<'_>; 2] = [(min_total, Type::INT8), (max_total, Type::INT8)];
@@ -139,14 +138,19 @@ impl<'a> Bound<'a> {
         let payload: Parameter<'_> = (&self.payload, Type::JSONB);
         match source.name {
             "orders" => {
-                all.extend([text, statuses, products]);
+                all.extend([statuses, products]);
                 all.extend(totals.into_iter().chain(times).chain([payload]));
             }
             "order_items" => {
-                all.extend([products, text, statuses]);
-                all.extend(totals.into_iter().chain(times).chain([payload, (&self.asks_for_orders, Type::BOOL)]));
+                all.extend([products, statuses]);
+                all.extend(totals.into_iter().chain(times));
+                all.extend([
+                    payload,
+                    (&self.asks_for_orders as _, Type::BOOL),
+                    (&self.asks_for_contacts as _, Type::BOOL),
+                ]);
             }
-            "customers" => all.extend([text].into_iter().chain(times)),
+            "customers" => all.extend(times),
             "stock" => all.extend([products].into_iter().chain(times)),
             _ => all.extend([products].into_iter().chain(totals).chain(times)),
         }
@@ -154,10 +158,11 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Whether which rows are meant follows from themselves alone. Where it follows from other tables, too, rows may come and go
-/// without being touched.
+/// Whether the database can tell which rows are meant, from themselves alone. Where it follows from other tables, too, rows may
+/// come and go without being touched.
 fn is_of_its_own(source: &Source, filter: &OrderFilter) -> bool {
     match source.name {
+        _ if filter.text.is_some() => false,
         "orders" => filter.products.is_empty(),
         "order_items" => OrderFilter { products: Vec::new(), ..filter.clone() } == OrderFilter::default(),
         _ => true,
@@ -177,8 +182,6 @@ pub struct RangeOfRows {
     /// How many rows there are up to its end, or about as many, where it is the last one.
     pub rows_up_to: i64,
 }
-
-type Stream = Pin<Box<RowStream>>;
 
 /// The ranges of all rows, as they are found.
 pub struct Walk {
@@ -260,8 +263,8 @@ impl<'a> Reader<'a> {
             where place > 0 and place % ${} = 0",
             with.len()
         );
-        let rows = self.scope.stream(name, &sql, &with).await?;
-        Ok(Walk { rows: Box::pin(rows), source: order.source, step, next: Some((from, rows_before)) })
+        let rows = self.scope.rows(name, &sql, &with).await?;
+        Ok(Walk { rows, source: order.source, step, next: Some((from, rows_before)) })
     }
 
     /// The rows of a range, in their order.
@@ -271,10 +274,12 @@ impl<'a> Reader<'a> {
     pub async fn rows<'o>(&self, order: &'o Order, range: Range) -> Result<Rows<'o>, Error> {
         let (name, text) = statement(order.source)?;
         let names: Vec<_> = order.columns.iter().map(|column| column.name).collect();
-        let sql = format!("select {} from ({text}) as rows", names.join(", "));
+        let needle = order.filter.needle();
+        let contact = if needle.is_some() { ", contact_name, contact_email" } else { "" };
+        let sql = format!("select {}{contact} from ({text}) as rows", names.join(", "));
         let bound = Bound::new(self.scope.tenant(), &order.filter, range)?;
-        let rows = self.scope.stream(name, &sql, &bound.parameters(order.source)).await?;
-        Ok(Rows { rows: Box::pin(rows), columns: &order.columns })
+        let rows = self.scope.rows(name, &sql, &bound.parameters(order.source)).await?;
+        Ok(Rows { rows, columns: &order.columns, needle })
     }
 
     /// Ends the transaction.
@@ -293,7 +298,7 @@ impl Walk {
     /// Any [`Error`] of the database.
     pub async fn next(&mut self) -> Result<Option<RangeOfRows>, Error> {
         let Some((from, rows_before)) = self.next.take() else { return Ok(None) };
-        let border = self.rows.next().await.transpose().map_err(Error::statement("walk"))?;
+        let border = self.rows.try_next().await?;
         let to = border.map(|row| Key::of_row(self.source, &row));
         let rows_up_to = rows_before + self.step;
         self.next = to.map(|to| (to, rows_up_to));
@@ -307,16 +312,26 @@ impl Walk {
 pub struct Rows<'o> {
     rows: Stream,
     columns: &'o [Column],
+    /// What their contacts must contain.
+    needle: Option<Needle>,
 }
 
 impl<'o> Rows<'o> {
-    /// The next row; `None` after the last.
+    /// The next row; `None` after the last. Whoever does not read all of them gives the transaction up.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
     pub async fn next(&mut self) -> Result<Option<Row<'o>>, Error> {
-        let row = self.rows.next().await.transpose().map_err(Error::statement("rows"))?;
-        Ok(row.map(|raw| Row { raw, columns: self.columns }))
+        loop {
+            let Some(raw) = self.rows.try_next().await? else { return Ok(None) };
+            let is_meant = self.needle.as_ref().is_none_or(|needle| {
+                let text = |name: &str| raw.get::<_, Option<&str>>(name);
+                needle.is_in(Contact { name: text("contact_name"), email: text("contact_email") })
+            });
+            if is_meant {
+                return Ok(Some(Row { raw, columns: self.columns }));
+            }
+        }
     }
 }
 
