@@ -79,9 +79,7 @@ impl<'a> Encoder<'a> {
                 let text = std::mem::replace(text, Vec::with_capacity(PIECE_BYTES));
                 Ok(Some(Piece::Bytes(compress(*compression, text)?, std::mem::take(rows))))
             }
-            Self::Parquet(group) => {
-                Ok(group.take()?.map(|(group, rows)| Piece::RowGroup(group, rows)))
-            }
+            Self::Parquet(group) => Ok(group.take()?.map(|(group, rows)| Piece::RowGroup(group, rows))),
         }
     }
 }

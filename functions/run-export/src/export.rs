@@ -20,8 +20,11 @@ const RESERVE: Duration = Duration::from_secs(60);
 /// How many tries run out of time before the export is given up.
 const MAX_TRIES: i32 = 12;
 
-/// How often the books are written, and it is looked whether anybody wants the end.
-const BOOKS: Duration = Duration::from_millis(250);
+/// How often the books are written at least, and it is looked whether anybody wants the end.
+const BOOKS: Duration = Duration::from_millis(300);
+
+/// How long they are left alone after that, whatever happens.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the function works with.
 pub(crate) struct Worker {
@@ -68,7 +71,9 @@ impl Worker {
     /// Gives an export up whose message failed in its last delivery.
     pub(crate) async fn give_up(&self, body: &str) -> Result<(), Retry> {
         match read_message(body) {
-            Some(message) => self.fail(message, Failure::ExportFailed, "the file could not be written in five tries").await,
+            Some(message) => {
+                self.fail(message, Failure::ExportFailed, "the file could not be written in five tries").await
+            }
             None => Ok(()),
         }
     }
@@ -103,8 +108,7 @@ impl Worker {
                     return Ok(());
                 }
                 let key = shape.object_key(claim.attempt);
-                let object =
-                    Object::new(self.objects.clone(), key, self.sizes.parts, told.clone(), snapshot.xmin);
+                let object = Object::new(self.objects.clone(), key, self.sizes.parts, told.clone(), snapshot.xmin);
                 (object, Key::first(), claim.attempt)
             }
         };
@@ -168,9 +172,7 @@ impl Worker {
         let RunExport { tenant_id, export_id } = message;
         let order = &export.order;
         let (Some(begun), Some(resume)) = (&claim.begun, &claim.resume) else { return Ok(None) };
-        if !is_resumable(order.format)
-            || !leader.is_as_before(order, resume.key, resume.rows, resume.xmin).await?
-        {
+        if !is_resumable(order.format) || !leader.is_as_before(order, resume.key, resume.rows, resume.xmin).await? {
             tracing::info!("rows have changed since, the file is begun anew");
             return Ok(None);
         }
@@ -188,10 +190,14 @@ impl Worker {
     /// Writes the books for as long as the export is this try's.
     async fn keep_books(&self, message: RunExport, attempt: i32, told: &Told) -> Result<(), Error> {
         loop {
-            tokio::time::sleep(BOOKS).await;
+            tokio::select! {
+                () = told.has_place() => {}
+                () = tokio::time::sleep(BOOKS) => {}
+            }
             if !self.record(message, attempt, told).await? {
                 return Ok(());
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -7,6 +7,7 @@ use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// How many parts are on their way at a time.
@@ -50,17 +51,22 @@ impl Drop for Sending {
 
 /// What whoever keeps the books is told.
 #[derive(Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Progress>>);
+pub(crate) struct Told(Arc<(Mutex<Progress>, Notify)>);
 
 impl Told {
     /// Changes what is told.
     pub(crate) fn tell(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until there is a place where the next try may go on, if there is not.
+    pub(crate) async fn has_place(&self) {
+        self.0.1.notified().await;
     }
 
     /// How far it is; parts are told once.
     pub(crate) fn take(&self) -> Progress {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = told.clone();
         (told.parts, told.resume) = (Vec::new(), None);
         now
@@ -128,8 +134,7 @@ impl Object {
             behind -= if is_before { part.size_bytes } else { 0 };
             is_before
         }) {
-            let is_part =
-                |other: &&Part| other.number == part.number && trimmed(&other.etag) == trimmed(&part.etag);
+            let is_part = |other: &&Part| other.number == part.number && trimmed(&other.etag) == trimmed(&part.etag);
             let Some(part) = there.iter().find(is_part) else { return Ok(None) };
             let (number, size_bytes, etag) = (part.number, part.size_bytes, part.etag.clone());
             self.arrived.push(Part { number, size_bytes, etag });
@@ -160,13 +165,8 @@ impl Object {
     /// A range of rows has ended, and the next one begins at a key, if it is the last of none.
     pub(crate) async fn range_ended(&mut self, next: Option<Key>) -> Result<(), ObjectError> {
         let Some(key) = next.filter(|_| self.buffer.len() >= self.sizes.enough) else { return Ok(()) };
-        let resume = Resume {
-            key,
-            rows: self.rows,
-            bytes: self.bytes,
-            sha256: self.hash.serialize().to_vec(),
-            xmin: self.xmin,
-        };
+        let resume =
+            Resume { key, rows: self.rows, bytes: self.bytes, sha256: self.hash.serialize().to_vec(), xmin: self.xmin };
         self.send(Some(resume)).await
     }
 
@@ -198,18 +198,19 @@ impl Object {
     async fn arrive(&mut self) -> Result<(), ObjectError> {
         let Some(mut sending) = self.sending.pop_front() else { return Ok(()) };
         let part = (&mut sending.answer).await.map_err(|_| ObjectError::Lost)??;
-        let record = PartRecord {
-            number: part.number,
-            size_bytes: part.size_bytes.cast_signed(),
-            etag: part.etag.clone(),
-        };
+        let record =
+            PartRecord { number: part.number, size_bytes: part.size_bytes.cast_signed(), etag: part.etag.clone() };
         let resume = sending.resume.take();
+        let is_place = resume.is_some();
         self.told.tell(|told| {
             told.parts.push(record);
-            if resume.is_some() {
+            if is_place {
                 told.resume = resume;
             }
         });
+        if is_place {
+            self.told.0.1.notify_one();
+        }
         self.arrived.push(part);
         Ok(())
     }

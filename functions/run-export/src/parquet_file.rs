@@ -45,9 +45,7 @@ fn schema(columns: &[Column]) -> Result<TypePtr, Failed> {
             Kind::Integer => (Physical::INT32, None, -1),
             Kind::Long => (Physical::INT64, None, -1),
             Kind::Bool => (Physical::BOOLEAN, None, -1),
-            Kind::Timestamp => {
-                (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS)), -1)
-            }
+            Kind::Timestamp => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS)), -1),
         };
         let mut field = Type::primitive_type_builder(column.name, physical)
             .with_repetition(if column.is_nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED })

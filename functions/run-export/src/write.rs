@@ -5,6 +5,7 @@ use crate::object::{Object, ObjectError, PartSizes, Told, Written};
 use crate::parquet_file::{ParquetError, ParquetFile};
 use intake_domain::export::Format;
 use intake_lambda::batch::describe;
+use intake_lambda::fail_point;
 use intake_postgres::exports::{Key, Order, Range, RangeOfRows, Reader, Snapshot};
 use intake_postgres::{Database, Error as DatabaseError};
 use std::sync::Arc;
@@ -126,18 +127,14 @@ impl Work<'_> {
             give(ranges, jobs_in, coming_in).await;
             Ok(())
         };
-        let writing = put_together(&order, coming, object, until);
+        let writing = put_together(&order, tenant, coming, object, until);
         let (.., ended) = tokio::try_join!(walking, giving, writing)?;
         Ok(ended)
     }
 }
 
 /// Gives ranges to readers in their order, and their pieces to the writer in the same.
-async fn give(
-    mut ranges: mpsc::UnboundedReceiver<RangeOfRows>,
-    jobs: mpsc::Sender<Job>,
-    coming: mpsc::Sender<Coming>,
-) {
+async fn give(mut ranges: mpsc::UnboundedReceiver<RangeOfRows>, jobs: mpsc::Sender<Job>, coming: mpsc::Sender<Coming>) {
     while let Some(RangeOfRows { range, .. }) = ranges.recv().await {
         let (pieces_in, pieces) = mpsc::channel(PIECES);
         let is_awaited = coming.send(Coming { to: range.to, pieces }).await.is_ok();
@@ -198,6 +195,7 @@ async fn read_range(
 /// Writes the pieces of all ranges in their order.
 async fn put_together(
     order: &Order,
+    tenant: Uuid,
     mut coming: mpsc::Receiver<Coming>,
     mut object: Object,
     until: SystemTime,
@@ -217,6 +215,7 @@ async fn put_together(
             }
         }
         object.range_ended(to).await?;
+        fail_point!("run-export.between-ranges", tenant);
         if to.is_some() && SystemTime::now() > until {
             object.settle().await?;
             return Ok(Ended::OutOfTime);

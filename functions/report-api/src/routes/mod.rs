@@ -1,6 +1,7 @@
 //! One file for each route. To add one: its file, and its line here and in `template.yaml`.
 
 mod customer;
+mod exports;
 mod order;
 mod orders_search;
 mod product;
@@ -8,6 +9,7 @@ mod products;
 
 use crate::app::App;
 use intake_domain::rate::Budget;
+use intake_lambda::edge::Requirement::Optional;
 use intake_lambda::edge::{Needs, Routes};
 use intake_lambda::problem::Code;
 use std::sync::Arc;
@@ -23,4 +25,9 @@ pub fn all() -> Routes<Arc<App>> {
         .add(routes!(products::handle), key.refusing(&[Code::QueryTimeout]))
         .add(routes!(product::handle), key)
         .add(routes!(customer::handle), key)
+        .add(routes!(exports::create::handle), key.idempotent(Optional))
+        .add(routes!(exports::list::handle), key)
+        .add(routes!(exports::status::handle), key)
+        .add(routes!(exports::download::handle), key.refusing(exports::download::REFUSALS))
+        .add(routes!(exports::cancel::handle), key.idempotent(Optional).refusing(&[Code::ExportEnded]))
 }

@@ -216,18 +216,11 @@ mod tests {
     #[test]
     fn a_files_name_says_what_is_in_it() {
         for source in SOURCES {
-            for (format, compression) in [
-                (Format::Csv, Compression::None),
-                (Format::Csv, Compression::Gzip),
-                (Format::Json, Compression::Zstd),
-            ] {
-                let shape = Shape {
-                    tenant_id: Uuid::from_u128(1),
-                    export_id: Uuid::from_u128(2),
-                    source,
-                    format,
-                    compression,
-                };
+            for (format, compression) in
+                [(Format::Csv, Compression::None), (Format::Csv, Compression::Gzip), (Format::Json, Compression::Zstd)]
+            {
+                let shape =
+                    Shape { tenant_id: Uuid::from_u128(1), export_id: Uuid::from_u128(2), source, format, compression };
                 let name = shape.file_name();
                 let read = classify(&name, None).map(|(dataset, format)| (dataset.name, format.compression));
                 let expected = crate::dataset::by_name(source.name).map(|dataset| (dataset.name, compression));

@@ -67,11 +67,7 @@ impl TextWriter {
     }
 
     /// Writes a row: one cell for each column.
-    pub fn row<'a, E>(
-        &self,
-        out: &mut Vec<u8>,
-        cells: impl Iterator<Item = Result<Cell<'a>, E>>,
-    ) -> Result<(), E> {
+    pub fn row<'a, E>(&self, out: &mut Vec<u8>, cells: impl Iterator<Item = Result<Cell<'a>, E>>) -> Result<(), E> {
         for (before, cell) in self.before.iter().zip(cells) {
             out.extend_from_slice(before.as_bytes());
             if self.is_json { json(out, cell?) } else { self.csv(out, cell?) }

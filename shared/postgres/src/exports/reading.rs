@@ -358,7 +358,8 @@ impl Row<'_> {
     /// The cells, in the order of the columns.
     pub fn cells(&self) -> impl Iterator<Item = Result<Cell<'_>, Error>> {
         self.columns.iter().enumerate().map(|(at, column)| {
-            let raw = self.raw.try_get::<_, Option<Raw<'_>>>(at).map_err(|error| Error::statement("a column")(error))?;
+            let raw =
+                self.raw.try_get::<_, Option<Raw<'_>>>(at).map_err(|error| Error::statement("a column")(error))?;
             let Some(Raw(raw)) = raw else { return Ok(Cell::Null) };
             cell(column.kind, raw).ok_or(Error::Corrupt("a value of another type"))
         })

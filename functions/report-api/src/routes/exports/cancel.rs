@@ -12,7 +12,6 @@ use intake_lambda::edge::{Path, Tenant};
 use intake_lambda::problem::Code;
 use intake_postgres::{exports, retry};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// End an export
 ///

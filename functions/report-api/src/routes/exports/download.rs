@@ -10,7 +10,6 @@ use intake_lambda::Problem;
 use intake_lambda::edge::{Path, Tenant};
 use intake_lambda::problem::Code;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// What it refuses.
 pub(crate) const REFUSALS: &[Code] =
@@ -49,7 +48,9 @@ pub(crate) async fn handle(
             let headers = [(header::LOCATION, get.url), (header::CACHE_CONTROL, "no-store".to_owned())];
             let mut response = StatusCode::FOUND.into_response();
             for (name, value) in headers {
-                response.headers_mut().insert(name, HeaderValue::try_from(value).map_err(|error| Problem::internal(&error))?);
+                response
+                    .headers_mut()
+                    .insert(name, HeaderValue::try_from(value).map_err(|error| Problem::internal(&error))?);
             }
             return Ok(response);
         }

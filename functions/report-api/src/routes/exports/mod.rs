@@ -30,14 +30,14 @@ const RETRY_AFTER: u32 = 1;
 
 /// A path that names an export. The tenant is known by its key.
 #[derive(Deserialize)]
-pub(super) struct OfExport {
+pub(crate) struct OfExport {
     export_id: Uuid,
 }
 
 /// Words, each list of which is a schema of its own.
 macro_rules! words {
     ($($name:ident $shown:literal = $description:literal: $words:expr;)*) => {$(
-        pub(super) enum $name {}
+        pub(crate) enum $name {}
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
@@ -72,7 +72,7 @@ words! {
 /// Where an export stands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ExportSummary)]
-struct Summary {
+pub(crate) struct Summary {
     export_id: Uuid,
     #[schema(value_type = StateWord)]
     status: &'static str,
@@ -159,7 +159,7 @@ struct Error {
 /// A part of the file as it lies in storage.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ExportChunk)]
-struct Chunk {
+pub(crate) struct Chunk {
     #[schema(minimum = 0)]
     chunk_index: i32,
     /// `completed`: a part is told when it is there.

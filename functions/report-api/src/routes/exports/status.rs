@@ -11,7 +11,6 @@ use intake_postgres::exports;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 /// Where an export stands, with the parts of its file.
 #[derive(Serialize, ToSchema)]
