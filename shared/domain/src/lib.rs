@@ -9,6 +9,7 @@ pub mod chunk;
 pub mod csv;
 pub mod cut;
 pub mod dataset;
+pub mod export;
 pub mod failure;
 pub mod file_name;
 pub mod format;

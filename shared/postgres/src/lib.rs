@@ -12,6 +12,7 @@ pub mod copy;
 mod database;
 mod day;
 mod error;
+pub mod exports;
 pub mod ingest_metrics;
 pub mod keys;
 pub mod ledger;
