@@ -17,6 +17,7 @@ pub mod price;
 pub mod price_anomalies;
 pub mod price_followers;
 pub mod promotion;
+pub mod retention;
 pub mod staged;
 pub mod stock;
 pub mod webhooks;
@@ -25,3 +26,5 @@ pub use admin::connect;
 pub use database::{Database, Parameter, Scope, retry};
 pub use error::Error;
 pub use migrate::migrate;
+/// A connection of the owner's, as [`connect`] opens it.
+pub use tokio_postgres::Client;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0012_stock_levels", include_str!("../migrations/0012_stock_levels.sql")),
     ("0013_prices", include_str!("../migrations/0013_prices.sql")),
     ("0014_reports", include_str!("../migrations/0014_reports.sql")),
+    ("0018_retention", include_str!("../migrations/0018_retention.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

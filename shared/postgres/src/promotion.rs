@@ -120,7 +120,7 @@ impl Promoter {
         }
         // stock and prices have locks of their own, and no leaves
         if self.dataset.effect == Effect::Kept {
-            let lock = format!("promotion/{}/{}", scope.tenant(), self.dataset.name);
+            let lock = lock_name(scope.tenant(), self.dataset.name);
             let sql = include_str!("../queries/promotion/lock.sql");
             scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
             self.find_leaves(scope).await?;
@@ -281,7 +281,7 @@ impl Promoter {
         Ok(())
     }
 
-    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made meanwhile.
+    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made or archived meanwhile.
     pub fn forget_leaves(&mut self) {
         self.leaf = None;
     }
@@ -358,7 +358,38 @@ impl Promoter {
             let hash = read_hash(row.get("payload_hash"))?;
             stored.insert(row.get("id"), Stored { natural: row.get("natural_key"), hash, month: row.get("month") });
         }
+        self.forget_archived(scope, &mut stored).await?;
         Ok(stored)
+    }
+
+    /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
+    /// nothing.
+    async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
+        let has_leaf = |month| self.months.contains(&self.month_leaf(micros(month)));
+        let doubtful = stored.iter().filter_map(|(id, stored)| Some((*id, stored.month?)));
+        let (ids, dates): (Vec<_>, Vec<_>) = doubtful.filter(|(_, month)| !has_leaf(*month)).unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tenant = scope.tenant();
+        let bounds = (dates.iter().min(), dates.iter().max());
+        let with: [crate::database::Parameter<'_>; 5] = [
+            (&tenant, Type::UUID),
+            (&ids, Type::UUID_ARRAY),
+            (&dates, Type::TIMESTAMPTZ_ARRAY),
+            (&bounds.0, Type::TIMESTAMPTZ),
+            (&bounds.1, Type::TIMESTAMPTZ),
+        ];
+        let sql = include_str!("../queries/promotion/live_orders.sql");
+        let live = scope.query("promotion/live_orders", sql, &with).await?;
+        let live: HashSet<Uuid> = live.iter().map(|row| row.get("order_id")).collect();
+        let gone: Vec<_> = ids.into_iter().filter(|id| !live.contains(id)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        stored.retain(|id, _| !gone.contains(id));
+        let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
+        scope.execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)]).await.map(drop)
     }
 
     /// Removes rows that are about to be replaced and returns when each was created, in microseconds since 1970.
@@ -399,6 +430,11 @@ impl Promoter {
             .map(|row| (row.get("id"), row.get::<_, Option<SystemTime>>("created_at").map(micros)))
             .collect())
     }
+}
+
+/// The advisory lock under which a tenant's rows of a dataset are promoted.
+pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
+    format!("promotion/{tenant}/{dataset}")
 }
 
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.
