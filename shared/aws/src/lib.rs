@@ -13,6 +13,8 @@ mod rates;
 mod tenant_items;
 pub mod trace;
 
+/// What clients are made of.
+pub use aws_config::SdkConfig;
 pub use config::{load, load_from};
 pub use error::Error;
 pub use objects::{Head, Objects, Part, Presigned, URL_LIFETIME};

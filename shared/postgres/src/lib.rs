@@ -8,6 +8,7 @@ pub mod audit;
 pub mod claims;
 pub mod copy;
 mod database;
+pub mod erasure;
 mod error;
 pub mod keys;
 pub mod ledger;
