@@ -69,8 +69,9 @@ async fn found(ground: &Ground, tenant: Uuid) -> Result<BTreeMap<String, u64>> {
         found.insert(table.name, count.unsigned_abs());
     }
     let bucket = &ground.endpoints.bucket;
-    let objects = ground.s3.list_objects_v2().bucket(bucket).into_paginator().items().send();
-    let objects = objects.collect::<Result<Vec<_>, _>>().await?;
+    let pages = ground.s3.list_objects_v2().bucket(bucket).into_paginator().send();
+    let pages = pages.collect::<Result<Vec<_>, _>>().await?;
+    let objects: Vec<_> = pages.iter().flat_map(|page| page.contents()).collect();
     let uploads = ground.s3.list_multipart_uploads().bucket(bucket).send().await?;
     let keys = objects.iter().filter_map(|object| object.key());
     let keys = keys.chain(uploads.uploads().iter().filter_map(|upload| upload.key()));

@@ -51,6 +51,11 @@ impl KeyFile {
         key.map(String::as_str)
     }
 
+    /// The tenant, if there is a key of one alone.
+    pub fn only_tenant(&self) -> Option<Uuid> {
+        self.keys.keys().next().copied().filter(|_| self.keys.len() == 1)
+    }
+
     /// All keys, in the order of their tenants.
     pub fn all(&self) -> Vec<&str> {
         self.keys.values().map(String::as_str).collect()
