@@ -49,6 +49,8 @@ enum Way {
     Metrics,
     /// None: `exports.rs` sees to it.
     Export,
+    /// None: `retention.rs` sees to it.
+    Retention,
 }
 
 /// Every point, with the upload that passes it.
@@ -87,6 +89,8 @@ const POINTS: &[(&str, Way)] = &[
     ("record-dead-letter.recorded", Way::Poison),
     ("record-dead-letter.woken", Way::Poison),
     ("maintain.after-expiry", Way::Expired),
+    ("maintain.after-objects", Way::Retention),
+    ("maintain.within-archive", Way::Retention),
     ("deliver-webhook.loaded", Way::Webhook),
     ("deliver-webhook.called", Way::Webhook),
     ("deliver-webhook.recorded", Way::Webhook),
@@ -251,8 +255,12 @@ async fn fail_at(ground: &Arc<Ground>, point: &str, way: Way, action: &str, seed
 pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
-    let has_tests_of_its_own =
-        |way| matches!(way, Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics | Way::Export);
+    let has_tests_of_its_own = |way| {
+        matches!(
+            way,
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics | Way::Export | Way::Retention
+        )
+    };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {

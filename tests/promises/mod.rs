@@ -10,6 +10,7 @@ mod dry_run;
 mod duplicates;
 mod edge;
 mod edge_bench;
+mod erase;
 mod events;
 mod expiry;
 mod exports;
@@ -18,6 +19,7 @@ mod files;
 mod formats;
 mod idempotency;
 mod isolation;
+mod json_objects;
 mod keys;
 mod limits;
 mod metrics;
@@ -31,6 +33,7 @@ mod problems;
 mod rejects;
 mod resent;
 mod resume;
+mod retention;
 mod schema;
 mod search;
 mod search_bench;
@@ -120,6 +123,10 @@ pub(crate) fn list(trials: &mut Trials) {
             a_body_that_is_too_large_is_a_problem,
             a_binary_body_arrives_byte_for_byte,
         }
+        erase {
+            an_erased_tenant_is_gone_everywhere,
+            an_erasure_in_the_middle_of_an_upload_leaves_nothing,
+        }
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
@@ -157,6 +164,10 @@ pub(crate) fn list(trials: &mut Trials) {
             a_door_that_is_left_open_is_found,
             a_connection_that_is_used_again_carries_no_tenant,
             a_role_that_gets_around_the_policies_is_refused,
+        }
+        json_objects {
+            what_jsonb_gives_back_is_the_same_object,
+            an_order_whose_object_is_spelled_otherwise_is_unchanged,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
         metrics {
@@ -218,6 +229,14 @@ pub(crate) fn list(trials: &mut Trials) {
             every_row_of_a_cancelled_upload_is_accounted_for,
             a_session_that_waits_is_cancelled,
             a_session_that_has_ended_is_not_cancelled,
+        }
+        retention {
+            a_tenants_old_orders_go_with_all_that_belongs_to_them,
+            an_archived_month_takes_its_orders_out_at_once,
+            stock_events_go_and_levels_stay,
+            price_events_go_but_those_that_wait,
+            sessions_go_with_their_files_rejects_and_objects,
+            old_entries_of_the_audit_log_go,
         }
         resume {
             only_missing_parts_are_asked_for,

@@ -1,5 +1,6 @@
 //! Each chore can be run at any time, any number of times.
 
+use crate::retention::{self, Terms};
 use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, RefreshMetrics};
 use intake_aws::{Objects, Queue};
 use intake_domain::failure::Failure;
@@ -22,6 +23,7 @@ const COUNTED_AFTER_SECONDS: u32 = 300;
 pub(crate) struct Chores {
     pub(crate) database: Database,
     pub(crate) owner_database_url: String,
+    pub(crate) terms: Terms,
     pub(crate) objects: Objects,
     pub(crate) uploads: Queue,
     pub(crate) chunks: Lanes,
@@ -73,10 +75,12 @@ impl Chores {
                 }
             }
         }
-        tracing::info!(partitions, forgotten, expired, resent, failed, "chores done");
-        Ok(
-            json!({ "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed }),
-        )
+        let removed = retention::run(&self.owner_database_url, &self.objects, self.terms).await?;
+        tracing::info!(partitions, forgotten, expired, resent, failed, %removed, "chores done");
+        Ok(json!({
+            "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed,
+            "removed": removed,
+        }))
     }
 
     /// One tenant's: how many files have expired, and how much was sent again.
