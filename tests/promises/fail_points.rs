@@ -45,6 +45,8 @@ enum Way {
     Stock,
     /// None: `prices.rs` sees to it.
     Prices,
+    /// None: `exports.rs` sees to it.
+    Export,
     /// None: `retention.rs` sees to it.
     Retention,
 }
@@ -99,6 +101,13 @@ const POINTS: &[(&str, Way)] = &[
     ("stock-api.after-commit", Way::Stock),
     ("price-api.before-commit", Way::Prices),
     ("price-api.after-commit", Way::Prices),
+    ("report-api.export-ordered", Way::Export),
+    ("run-export.claimed", Way::Export),
+    ("run-export.between-ranges", Way::Export),
+    ("run-export.recorded", Way::Export),
+    ("run-export.written", Way::Export),
+    ("run-export.completed", Way::Export),
+    ("run-export.handed-on", Way::Export),
 ];
 
 /// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again
@@ -243,7 +252,10 @@ pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Ar
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
     let has_tests_of_its_own = |way| {
-        matches!(way, Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Retention)
+        matches!(
+            way,
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export | Way::Retention
+        )
     };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));

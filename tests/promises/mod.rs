@@ -12,6 +12,7 @@ mod edge_bench;
 mod erase;
 mod events;
 mod expiry;
+mod exports;
 mod fail_points;
 mod files;
 mod formats;
@@ -123,6 +124,15 @@ pub(crate) fn list(trials: &mut Trials) {
             an_erasure_in_the_middle_of_an_upload_leaves_nothing,
         }
         events { sample_events_are_understood, malformed_messages_are_dropped }
+        exports {
+            every_dataset_is_taken_out_as_it_is,
+            what_is_taken_out_can_be_sent_again,
+            filters_and_columns_are_those_that_were_asked_for,
+            a_download_can_go_on_where_it_broke_off,
+            a_wrong_order_is_pointed_at,
+            an_order_is_one_export_however_often_it_is_sent,
+            a_cancelled_export_leaves_nothing,
+        }
         expiry {
             a_file_that_never_arrives_holds_nothing_up,
             parts_of_a_file_that_never_became_whole_are_dropped,
@@ -295,6 +305,7 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     promises! { trials.add_alone:
         crashes { a_killed_function_loses_and_doubles_nothing }
+        exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
         dead_letters { poison_is_given_up_alone_and_resumed }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
         limits {

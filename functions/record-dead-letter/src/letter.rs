@@ -1,6 +1,6 @@
 //! Which work a dead letter is about.
 
-use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile, RunExport};
 
 /// A dead letter.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) enum Letter {
     Promotion(PromoteFile),
     /// A shop to call.
     Webhook(DeliverWebhook),
+    /// A file to write.
+    Export(RunExport),
 }
 
 impl Letter {
@@ -23,6 +25,7 @@ impl Letter {
             Self::Chunk(_) => "Chunk",
             Self::Promotion(_) => "Promotion",
             Self::Webhook(_) => "Webhook",
+            Self::Export(_) => "Export",
         }
     }
 
@@ -36,6 +39,7 @@ impl Letter {
             .map(Self::Chunk)
             .or_else(|| read(body).map(Self::Promotion))
             .or_else(|| read(body).map(Self::Webhook))
+            .or_else(|| read(body).map(Self::Export))
             .or_else(|| read(body).filter(|read: &ObjectCreated| read.keys().next().is_some()).map(Self::Upload))
     }
 }
@@ -51,6 +55,7 @@ mod tests {
         assert!(matches!(of(&format!("\"file_id\": \"{id}\", \"chunk_index\": 3")), Some(Letter::Chunk(_))));
         assert!(matches!(of(&format!("\"file_id\": \"{id}\"")), Some(Letter::Promotion(_))));
         assert!(matches!(of(&format!("\"webhook_id\": \"{id}\"")), Some(Letter::Webhook(_))));
+        assert!(matches!(of(&format!("\"export_id\": \"{id}\"")), Some(Letter::Export(_))));
         let upload = Letter::read("{\"Records\": [{\"s3\": {\"object\": {\"key\": \"tenants/a\"}}}]}");
         assert!(matches!(upload, Some(Letter::Upload(_))), "{upload:?}");
         for other in ["", "{}", "[]", "{\"tenant_id\": 7}", "{\"Event\": \"s3:TestEvent\"}"] {

@@ -4,7 +4,10 @@
 #![recursion_limit = "256"]
 
 mod app;
+mod cursor;
+mod order_line;
 mod routes;
+mod words;
 
 pub use app::App;
 pub use routes::all;

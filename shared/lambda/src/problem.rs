@@ -158,6 +158,11 @@ impl From<intake_postgres::Error> for Problem {
                 tracing::warn!(error = crate::batch::describe(&error), "others held what the request needs");
                 Self::new(Code::Unavailable, "other requests hold what this one needs; it had no effect").retry_after(2)
             }
+            error if error.is_timeout() => {
+                tracing::warn!(error = crate::batch::describe(&error), "a query took too long");
+                let detail = "the query took longer than it may; ask for less, or for a shorter time";
+                Self::new(Code::QueryTimeout, detail).retry_after(2)
+            }
             error => Self::internal(&error),
         }
     }

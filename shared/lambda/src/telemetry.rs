@@ -34,6 +34,8 @@ const METRICS: &[(&str, Unit)] = &[
     ("ChunkPromotionTime", Unit::Milliseconds),
     ("ColdStarts", Unit::Count),
     ("DeadLetters", Unit::Count),
+    ("ExportTime", Unit::Milliseconds),
+    ("ExportedRows", Unit::Count),
     ("FileTime", Unit::Milliseconds),
     ("GivenUpMessages", Unit::Count),
     ("IdempotentReplays", Unit::Count),

@@ -58,6 +58,26 @@ pub fn micros_of(bytes: [u8; 8]) -> i64 {
     i64::from_be_bytes(bytes) + EPOCH_MICROS
 }
 
+/// Appends a `bigint`.
+pub fn bigint(row: &mut Vec<u8>, number: i64) {
+    bytes(row, &number.to_be_bytes());
+}
+
+/// Appends a `bigint[]`: how many dimensions, no nulls, the type of its elements, how many there are, the number of the
+/// first, and each with its length.
+pub fn bigints(row: &mut Vec<u8>, numbers: &[i64]) {
+    length(row, 20 + 12 * numbers.len());
+    for part in [1, 0, BIGINT_TYPE, i32::try_from(numbers.len()).unwrap_or(i32::MAX), 1] {
+        row.extend_from_slice(&part.to_be_bytes());
+    }
+    for number in numbers {
+        bigint(row, *number);
+    }
+}
+
+/// PostgreSQL's number of the type `bigint`.
+const BIGINT_TYPE: i32 = 20;
+
 /// Appends a `bytea`.
 pub fn hash(row: &mut Vec<u8>, hash: &RowHash) {
     bytes(row, hash);
@@ -79,7 +99,7 @@ fn bytes(row: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Appends a `numeric` with two digits past the point: digits in base 10,000, the weight of the first, sign, scale.
-fn numeric(row: &mut Vec<u8>, cents: i64) {
+pub(crate) fn numeric(row: &mut Vec<u8>, cents: i64) {
     let magnitude = cents.unsigned_abs();
     let (mut whole, fraction) = (magnitude / 100, (magnitude % 100) * 100);
     let mut digits = [0_u16; 8];
@@ -108,13 +128,12 @@ fn numeric(row: &mut Vec<u8>, cents: i64) {
 pub fn cents_of(bytes: &[u8]) -> Option<i64> {
     let mut parts = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let (count, weight, sign, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let digits: Vec<i64> = parts.map(i64::from).collect();
     // those before the point, and one after it; what is not there is 0
     let groups = usize::try_from(i32::from(weight.cast_signed()) + 2).ok()?;
-    if usize::from(count) != digits.len() || digits.len() > groups {
+    if usize::from(count) != parts.len() || parts.len() > groups {
         return None;
     }
-    let mut digits = digits.into_iter().chain(std::iter::repeat(0)).take(groups);
+    let mut digits = parts.map(i64::from).chain(std::iter::repeat(0)).take(groups);
     let units = digits.try_fold(0_i64, |units, digit| units.checked_mul(10_000)?.checked_add(digit))?;
     Some(if sign == 0 { units / 100 } else { -units / 100 })
 }

@@ -2,13 +2,13 @@
 
 use crate::Error;
 use bytes::{Bytes, BytesMut};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, TryStreamExt};
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, RowStream, Statement};
 use uuid::Uuid;
 
 /// The connection of one execution environment: opened when first needed, and again when it was lost.
@@ -86,17 +86,47 @@ impl Database {
         .await
     }
 
+    /// Another connection to the same database, which is not open yet.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { config: self.config.clone(), connection: Mutex::new(None) }
+    }
+
     /// Begins a transaction that sees and writes the rows of `tenant` alone.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
     pub async fn begin(&self, tenant: Uuid) -> Result<Scope<'_>, Error> {
-        let mut connection = self.connection.lock().await;
         // a UUID needs no quoting; one message saves a round trip
-        let begin = format!("begin; select set_config('app.tenant_id', '{tenant}', true)");
+        self.begin_with(tenant, &format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await
+    }
+
+    /// Begins a transaction that reads the rows of `tenant` alone, and all of them as they are at one moment: now, or when
+    /// the snapshot of that name was taken. It may stay
+    /// idle, and a statement may run, for as long as a function does.
+    pub(crate) async fn begin_reading(&self, tenant: Uuid, snapshot: Option<&str>) -> Result<Scope<'_>, Error> {
+        // a statement that takes no parameters: the name is PostgreSQL's own, and is looked at all the same
+        let set = match snapshot {
+            None => String::new(),
+            Some(name) if name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') => {
+                format!("set transaction snapshot '{name}'; ")
+            }
+            Some(_) => return Err(Error::Corrupt("a snapshot of another name")),
+        };
+        let begin = format!(
+            "begin isolation level repeatable read read only; {set}\
+            select set_config('app.tenant_id', '{tenant}', true), \
+                set_config('idle_in_transaction_session_timeout', '16min', true), \
+                set_config('statement_timeout', '16min', true)"
+        );
+        self.begin_with(tenant, &begin).await
+    }
+
+    async fn begin_with(&self, tenant: Uuid, begin: &str) -> Result<Scope<'_>, Error> {
+        let mut connection = self.connection.lock().await;
         if let Some(open) = connection.take_if(|open| !open.client.is_closed()) {
             // a connection that broke while the environment was frozen looks open until it is used
-            match open.client.batch_execute(&begin).await {
+            match open.client.batch_execute(begin).await {
                 Ok(()) => {
                     *connection = Some(open);
                     return Ok(Scope { connection, tenant, finished: false });
@@ -106,7 +136,7 @@ impl Database {
             }
         }
         let open = self.connect().await?;
-        open.client.batch_execute(&begin).await.map_err(Error::statement("begin"))?;
+        open.client.batch_execute(begin).await.map_err(Error::statement("begin"))?;
         *connection = Some(open);
         Ok(Scope { connection, tenant, finished: false })
     }
@@ -133,9 +163,34 @@ pub struct Scope<'a> {
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        if !self.finished {
-            *self.connection = None;
+        if self.finished {
+            return;
         }
+        // a statement whose answer nobody reads would run to its end: the server is asked to end it
+        if let (Some(open), Ok(runtime)) = (self.connection.take(), tokio::runtime::Handle::try_current()) {
+            let cancel = open.client.cancel_token();
+            runtime.spawn(async move {
+                if let Err(error) = cancel.cancel_query(NoTls).await {
+                    tracing::debug!(%error, "a statement could not be cancelled");
+                }
+            });
+        }
+    }
+}
+
+/// Rows of a statement, read as they come: what is not read yet waits at the server.
+pub(crate) struct Rows {
+    name: String,
+    stream: Pin<Box<RowStream>>,
+}
+
+impl Rows {
+    /// The next row.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub(crate) async fn try_next(&mut self) -> Result<Option<Row>, Error> {
+        self.stream.try_next().await.map_err(Error::statement(&self.name))
     }
 }
 
@@ -163,6 +218,13 @@ impl Scope<'_> {
     /// Any [`Error`] of the database.
     pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
+    }
+
+    /// As `query`, row by row. Whoever does not read all of them gives the transaction up.
+    pub(crate) async fn rows(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Rows, Error> {
+        let with = with.iter().map(|(value, of)| (*value, of.clone()));
+        let stream = self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))?;
+        Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
     }
 
     /// As `query`, for statements that give at most one row.

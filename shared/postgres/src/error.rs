@@ -115,6 +115,12 @@ impl Error {
         self.sql_state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether a statement took longer than its role allows, or was asked to end.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.sql_state() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// Whether a row lies outside of the partition that it was sent to.
     #[must_use]
     pub fn is_wrong_partition(&self) -> bool {

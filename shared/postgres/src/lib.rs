@@ -5,15 +5,19 @@
 
 pub mod admin;
 pub mod audit;
+pub mod catalog;
 pub mod claims;
+pub mod contacts;
 pub mod copy;
 mod database;
 pub mod erasure;
 mod error;
+pub mod exports;
 pub mod keys;
 pub mod ledger;
 mod micros;
 mod migrate;
+pub mod orders;
 pub mod price;
 pub mod price_anomalies;
 pub mod price_followers;

@@ -19,6 +19,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0012_stock_levels", include_str!("../migrations/0012_stock_levels.sql")),
     ("0013_prices", include_str!("../migrations/0013_prices.sql")),
     ("0014_reports", include_str!("../migrations/0014_reports.sql")),
+    ("0015_search", include_str!("../migrations/0015_search.sql")),
+    ("0017_exports", include_str!("../migrations/0017_exports.sql")),
     ("0018_retention", include_str!("../migrations/0018_retention.sql")),
 ];
 

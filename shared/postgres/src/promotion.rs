@@ -1,6 +1,7 @@
 //! From staged rows to the production tables: one slice inside one transaction.
 
 use crate::Error;
+use crate::contacts;
 use crate::copy;
 use crate::database::Scope;
 use crate::price::{self, Change};
@@ -120,9 +121,7 @@ impl Promoter {
         }
         // stock and prices have locks of their own, and no leaves
         if self.dataset.effect == Effect::Kept {
-            let lock = lock_name(scope.tenant(), self.dataset.name);
-            let sql = include_str!("../queries/promotion/lock.sql");
-            scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await?;
+            wait_for_turn(scope, self.dataset.name).await?;
             self.find_leaves(scope).await?;
         }
         let missing = self.missing_references(scope, rows).await?;
@@ -269,9 +268,7 @@ impl Promoter {
 
     async fn find_leaves(&mut self, scope: &Scope<'_>) -> Result<(), Error> {
         if self.leaf.is_none() {
-            let sql = include_str!("../queries/promotion/leaf_of_tenant.sql");
-            let row = scope.query_opt("promotion/leaf_of_tenant", sql, &[(&scope.tenant(), Type::UUID)]).await?;
-            self.leaf = Some(row.ok_or(Error::Corrupt("no partition takes the tenant"))?.get(0));
+            self.leaf = Some(leaf_of_tenant(scope).await?);
             if self.dataset.month.is_some() {
                 let rows =
                     scope.query("promotion/months", include_str!("../queries/promotion/months.sql"), &[]).await?;
@@ -310,15 +307,20 @@ impl Promoter {
             };
         }
         let mut keys = Vec::new();
+        let mut contacts = BTreeMap::new();
         let mut by_leaf = BTreeMap::<String, Vec<Bytes>>::new();
         for (row, tuple) in rows {
+            let contact = contacts::of_order(row);
+            let number = contact.number(scope.tenant());
+            contacts.insert(number, contact);
             let mut key = Vec::with_capacity(160);
-            copy::begin_row(&mut key, 5);
+            copy::begin_row(&mut key, 6);
             copy::uuid(&mut key, scope.tenant());
             copy::text(&mut key, row.natural_key().unwrap_or_default());
             copy::uuid(&mut key, row.id);
             copy::timestamp(&mut key, row.month);
             copy::hash(&mut key, &row.hash);
+            copy::bigint(&mut key, number);
             keys.push(Bytes::from(key));
             by_leaf.entry(self.month_leaf(row.month)).or_default().push(tuple);
         }
@@ -330,7 +332,7 @@ impl Promoter {
         for (leaf, tuples) in by_leaf {
             scope.copy(&leaf, &columns, tuples.into_iter()).await?;
         }
-        Ok(())
+        contacts::record(scope, &self.hash_leaf(contacts::TABLE), &contacts).await
     }
 
     /// Every stored row that shares an id or a natural key with one of `rows`.
@@ -437,9 +439,23 @@ pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
     format!("promotion/{tenant}/{dataset}")
 }
 
+/// Waits until no other transaction promotes rows of that dataset of the tenant; others wait for this one until it ends.
+pub(crate) async fn wait_for_turn(scope: &Scope<'_>, dataset: &str) -> Result<(), Error> {
+    let lock = lock_name(scope.tenant(), dataset);
+    let sql = include_str!("../queries/promotion/lock.sql");
+    scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await.map(drop)
+}
+
+/// The remainder of the tenant's hash partitions.
+pub(crate) async fn leaf_of_tenant(scope: &Scope<'_>) -> Result<i32, Error> {
+    let sql = include_str!("../queries/promotion/leaf_of_tenant.sql");
+    let row = scope.query_opt("promotion/leaf_of_tenant", sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    Ok(row.ok_or(Error::Corrupt("no partition takes the tenant"))?.get(0))
+}
+
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.
 const KEYS_OF_ORDERS: &str = "order_keys";
-const COLUMNS_OF_KEYS: &str = "tenant_id, external_order_id, order_id, order_date, payload_hash";
+const COLUMNS_OF_KEYS: &str = "tenant_id, external_order_id, order_id, order_date, payload_hash, contact";
 
 /// The columns of a staged row: a table may have more.
 fn columns(dataset: &Dataset) -> String {

@@ -4,8 +4,10 @@ mod deliver_webhook;
 mod load_chunk;
 mod object_created;
 mod promote_file;
+mod run_export;
 
 pub use deliver_webhook::DeliverWebhook;
 pub use load_chunk::LoadChunk;
 pub use object_created::ObjectCreated;
 pub use promote_file::PromoteFile;
+pub use run_export::RunExport;

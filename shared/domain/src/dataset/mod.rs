@@ -8,11 +8,14 @@ mod price_history;
 mod products;
 pub(crate) mod stock_events;
 
+pub use orders::STATUSES as ORDER_STATUSES;
+
 use crate::price::{self, Event};
 use crate::reject::RowError;
 use crate::row::{Refused, Row};
 use crate::stock;
 use crate::value::{Kind, Value};
+use std::ops::Range;
 
 /// Every dataset, in the order of promotion: what others refer to comes first.
 pub static ALL: &[&Dataset] = &[
@@ -182,9 +185,31 @@ pub fn month_suffix(micros: i64) -> Option<String> {
     Some(format!("y{:04}m{:02}", date.year(), date.month()))
 }
 
+/// The month of an instant, both in microseconds since 1970: its beginning, and that of the next. `None` outside of the
+/// years that calendars know.
+#[must_use]
+pub fn month_of(micros: i64) -> Option<Range<i64>> {
+    let date = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(micros).ok()?).date();
+    let first = date.first_of_month();
+    let days = i64::from(date.days_in_month());
+    let start = jiff::tz::Offset::UTC.to_timestamp(first.at(0, 0, 0, 0)).ok()?.as_microsecond();
+    Some(start..start + days * DAY_MICROS)
+}
+
+/// A day of UTC, in microseconds.
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_month_has_its_days() {
+        for (micros, days) in [(0, 0..31), (-1, -31..0), (59 * DAY_MICROS, 59..90), (31 * DAY_MICROS, 31..59)] {
+            assert_eq!(month_of(micros), Some(days.start * DAY_MICROS..days.end * DAY_MICROS));
+        }
+        assert_eq!(month_of(i64::MAX), None);
+    }
 
     #[test]
     fn what_a_dataset_refers_to_is_promoted_before_it() {

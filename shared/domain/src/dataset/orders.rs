@@ -4,7 +4,7 @@ use super::{Dataset, Effect, Field, Lane, Missing, Reference, nothing_follows};
 use crate::value::Kind;
 
 /// The statuses that an order takes.
-const STATUSES: &[&str] = &["pending", "confirmed", "processing", "shipped", "delivered", "cancelled", "refunded"];
+pub const STATUSES: &[&str] = &["pending", "confirmed", "processing", "shipped", "delivered", "cancelled", "refunded"];
 
 pub(super) static ORDERS: Dataset = Dataset {
     name: "orders",

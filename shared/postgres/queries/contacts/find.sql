@@ -1,0 +1,1 @@
+select find_contacts($1, $2) as contact

@@ -1,0 +1,1 @@
+select exists (select from order_keys where tenant_id = $1 and contact is null)
