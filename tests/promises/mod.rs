@@ -224,6 +224,7 @@ pub(crate) fn list(trials: &mut Trials) {
             price_events_go_but_those_that_wait,
             sessions_go_with_their_files_rejects_and_objects,
             old_entries_of_the_audit_log_go,
+            exports_expire_with_their_files,
         }
         resume {
             only_missing_parts_are_asked_for,
