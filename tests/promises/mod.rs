@@ -208,6 +208,7 @@ pub(crate) fn list(trials: &mut Trials) {
         resent {
             the_file_sent_twice_is_all_unchanged,
             a_changed_row_keeps_its_creation,
+            a_row_that_comes_back_with_its_creation_is_unchanged,
             an_order_moves_with_its_date,
             a_partition_made_later_takes_its_orders_over,
         }
