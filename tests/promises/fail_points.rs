@@ -45,6 +45,8 @@ enum Way {
     Stock,
     /// None: `prices.rs` sees to it.
     Prices,
+    /// None: `metrics.rs` sees to it.
+    Metrics,
     /// None: `exports.rs` sees to it.
     Export,
     /// None: `retention.rs` sees to it.
@@ -102,6 +104,8 @@ const POINTS: &[(&str, Way)] = &[
     ("stock-api.after-commit", Way::Stock),
     ("price-api.before-commit", Way::Prices),
     ("price-api.after-commit", Way::Prices),
+    ("refresh-metrics.before-commit", Way::Metrics),
+    ("refresh-metrics.after-commit", Way::Metrics),
     ("report-api.export-ordered", Way::Export),
     ("run-export.claimed", Way::Export),
     ("run-export.between-ranges", Way::Export),
@@ -255,7 +259,7 @@ pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Ar
     let has_tests_of_its_own = |way| {
         matches!(
             way,
-            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export | Way::Retention
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export | Way::Metrics | Way::Retention
         )
     };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));

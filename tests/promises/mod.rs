@@ -1,6 +1,7 @@
 //! The tests, one file for each subject.
 
 mod cancel;
+mod catalog;
 mod crashes;
 mod datasets;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod isolation;
 mod json_objects;
 mod keys;
 mod limits;
+mod metrics;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -33,6 +35,8 @@ mod resent;
 mod resume;
 mod retention;
 mod schema;
+mod search;
+mod search_bench;
 mod sessions;
 mod small_files;
 mod status;
@@ -166,6 +170,15 @@ pub(crate) fn list(trials: &mut Trials) {
             an_order_whose_object_is_spelled_otherwise_is_unchanged,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
+        metrics {
+            an_order_that_moves_under_its_items_takes_them_along,
+            both_precisions_agree_whatever_is_uploaded,
+            what_changes_nothing_touches_nothing,
+            days_that_nobody_counts_are_sent_for,
+            a_wrong_parameter_is_named,
+            what_is_told_is_what_the_predecessor_told,
+            uploads_are_told_over_time,
+        }
         prices {
             a_function_that_dies_changes_a_price_once,
             an_event_changes_the_price_and_its_history,
@@ -264,6 +277,23 @@ pub(crate) fn list(trials: &mut Trials) {
             a_dry_run_of_several_files_meets_what_they_would_leave,
         }
         stock_storm { sixteen_callers_in_opposite_orders_lose_nothing }
+        search {
+            every_search_finds_what_looking_at_each_order_does,
+            orders_that_arrive_or_move_disturb_no_reader,
+            a_line_is_exact_and_has_the_fields_that_were_asked_for,
+            a_wrong_parameter_is_named,
+            a_cursor_goes_with_its_query,
+            orders_of_the_release_before_are_found,
+            a_search_that_takes_too_long_is_a_problem,
+            a_query_that_nobody_waits_for_is_stopped,
+            every_query_has_an_index_and_the_months_of_its_dates,
+            what_is_sent_whole_is_cut_where_it_has_no_room,
+        }
+        catalog {
+            an_order_is_told_with_its_items,
+            products_and_customers_are_told_as_they_are,
+            another_tenants_things_are_unknown,
+        }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
             only_a_key_opens_the_door,
@@ -320,6 +350,7 @@ pub(crate) fn list(trials: &mut Trials) {
         price_anomalies { a_line_is_read_before_the_next_is_written, who_leaves_is_not_worked_for }
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        metrics { a_function_that_dies_loses_no_day }
         telemetry { a_message_carries_its_trace_on }
         storm { every_seed_ends_where_the_oracle_says }
     }
@@ -329,6 +360,9 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
+    }
+    if std::env::var_os("INTAKE_SEARCH_BENCH").is_some() {
+        promises! { trials.add_alone: search_bench { how_fast_a_million_orders_are_searched } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

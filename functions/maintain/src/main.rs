@@ -24,6 +24,7 @@ async fn main() -> Result<(), Error> {
     let chunks = LaneUrls::read(&mut environment, "CHUNK");
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
+    let metrics_queue = environment.text("METRICS_QUEUE_URL");
     let terms = retention::Terms {
         policy: Policy {
             order_months: environment.number_from_0("KEEP_ORDER_MONTHS"),
@@ -43,6 +44,7 @@ async fn main() -> Result<(), Error> {
         uploads: Queue::new(&aws, upload_queue),
         objects: Objects::new(&aws, bucket),
         chunks: Lanes::new(&aws, chunks),
+        metrics: Queue::new(&aws, metrics_queue),
         turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {

@@ -23,7 +23,7 @@ use crate::{Say, Settings, front, tail, workspace};
 const FOREIGN: [&str; 6] = ["AWS_", "MINISTACK_", "LOCALSTACK_", "LAMBDA_", "S3_", "PYTHON"];
 
 /// The outputs of the template, by queue.
-const QUEUES: [(&str, &str); 12] = [
+const QUEUES: [(&str, &str); 14] = [
     ("uploads", "UploadQueueUrl"),
     ("uploads-dead-letters", "UploadDeadLettersUrl"),
     ("chunks", "ChunkQueueUrl"),
@@ -34,6 +34,8 @@ const QUEUES: [(&str, &str); 12] = [
     ("promotions-dead-letters", "PromotionDeadLettersUrl"),
     ("urgent-promotions", "UrgentPromotionQueueUrl"),
     ("urgent-promotions-dead-letters", "UrgentPromotionDeadLettersUrl"),
+    ("metrics", "MetricsQueueUrl"),
+    ("metrics-dead-letters", "MetricsDeadLettersUrl"),
     ("webhooks", "WebhookQueueUrl"),
     ("webhooks-dead-letters", "WebhookDeadLettersUrl"),
 ];

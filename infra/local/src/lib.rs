@@ -104,7 +104,7 @@ pub struct Endpoints {
     pub api_database_url: String,
     /// The role of the functions that load and promote.
     pub loader_database_url: String,
-    /// `uploads`, `chunks`, `urgent-chunks`, `promotions`, `urgent-promotions`, `webhooks` and each with `-dead-letters`, to
+    /// `uploads`, `chunks`, `urgent-chunks`, `promotions`, `urgent-promotions`, `metrics`, `webhooks` and each with `-dead-letters`, to
     /// the queue's URL.
     pub queues: BTreeMap<String, String>,
     /// A file here lets a function fail at the point, for the tenant, that its name says.

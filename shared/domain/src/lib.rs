@@ -25,6 +25,8 @@ pub mod record;
 pub mod reject;
 pub mod retention;
 pub mod row;
+pub mod sales;
+pub mod sketch;
 pub mod state;
 pub mod stock;
 pub mod text_search;
