@@ -89,6 +89,7 @@ const POINTS: &[(&str, Way)] = &[
     ("record-dead-letter.recorded", Way::Poison),
     ("record-dead-letter.woken", Way::Poison),
     ("maintain.after-expiry", Way::Expired),
+    ("maintain.after-files", Way::Retention),
     ("maintain.after-objects", Way::Retention),
     ("maintain.within-archive", Way::Retention),
     ("deliver-webhook.loaded", Way::Webhook),

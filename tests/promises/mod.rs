@@ -221,6 +221,7 @@ pub(crate) fn list(trials: &mut Trials) {
         resent {
             the_file_sent_twice_is_all_unchanged,
             a_changed_row_keeps_its_creation,
+            a_row_that_comes_back_with_its_creation_is_unchanged,
             an_order_moves_with_its_date,
             a_partition_made_later_takes_its_orders_over,
         }
@@ -237,6 +238,7 @@ pub(crate) fn list(trials: &mut Trials) {
             price_events_go_but_those_that_wait,
             sessions_go_with_their_files_rejects_and_objects,
             old_entries_of_the_audit_log_go,
+            exports_expire_with_their_files,
         }
         resume {
             only_missing_parts_are_asked_for,

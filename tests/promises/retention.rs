@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 /// How long to wait for an upload or for chores that run at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,9 +100,6 @@ pub(super) async fn an_archived_month_takes_its_orders_out_at_once(ground: Arc<G
     for shop in [&shop, &other] {
         shop.send(&files(0, 60, "1990-05-20")).await?;
     }
-    let loader = intake_postgres::connect(&ground.endpoints.loader_database_url).await?;
-    loader.batch_execute("copy orders_y1990m05 from stdin").await.ok();
-
     let since = Instant::now();
     let leaf = loop {
         match retention::archive_month(&mut owner, "1990-05-01").await {
@@ -177,8 +175,7 @@ pub(super) async fn stock_events_go_and_levels_stay(ground: Arc<Ground>) -> Resu
     let again = send((0..40).map(|number| moved(number, 1, 2)).collect()).await?;
     assert_eq!(again["total_events_processed"], 0, "{again:#}");
     let file = File::new("stock_events.ndjson", ndjson((0..43).map(|number| moved(number, 1 + number / 40, 9))));
-    let (_, status) = shop.send(&[file]).await?;
-    assert_eq!(counts(&status), [43, 0, 0, 43, 0]);
+    assert_eq!(counts(&resend(&shop, &[file]).await?), [43, 0, 0, 43, 0]);
     assert_eq!(levels().await?, before);
 
     send(vec![moved(50, 1, -70), moved(51, 2, -1)]).await?;
@@ -246,5 +243,32 @@ pub(super) async fn old_entries_of_the_audit_log_go(ground: Arc<Ground>) -> Resu
     shop.books.execute(entry, &[&shop.id]).await?;
     maintain(&ground).await?;
     assert_eq!(count(&shop, "select count(*) from audit_log").await?, before + 1);
+    Ok(())
+}
+
+pub(super) async fn exports_expire_with_their_files(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let export = "insert into exports
+        (export_id, tenant_id, dataset, format, compression, columns, filters, spreadsheet_safe, state, expires_at)
+        values ($1, $2, 'orders', 'csv', 'none', '[]', '{}', true, $3, now() + make_interval(days => $4))";
+    let [open, over, old] = [1, 2, 3].map(|number| Uuid::from_u128(shop.id.as_u128() ^ number));
+    for (id, state, days) in [(open, "completed", 1), (over, "completed", -1), (old, "expired", -91)] {
+        shop.books.execute(export, &[&id, &shop.id, &state, &days]).await?;
+        let key = format!("exports/{}/{id}/1.csv", shop.id);
+        let put = ground.s3.put_object().bucket(&ground.endpoints.bucket).key(key).body(b"a\n".to_vec().into());
+        put.send().await?;
+    }
+    let objects = intake_aws::Objects::new(&ground.aws, ground.endpoints.bucket.clone());
+    let files = async |id: Uuid| objects.count_under(&format!("exports/{}/{id}/", shop.id)).await;
+    ground.arm("maintain.after-files", shop.id, "kill")?;
+    let states = "select export_id || ' ' || state from exports order by expires_at desc";
+    let wanted = [format!("{open} completed"), format!("{over} expired")];
+    let since = Instant::now();
+    while shop.books.texts(states, &[]).await? != wanted {
+        maintain(&ground).await.ok();
+        ensure!(since.elapsed() < PATIENCE, "{:?}", shop.books.texts(states, &[]).await?);
+    }
+    ensure!(ground.armed("maintain.after-files", shop.id).is_none(), "nothing died");
+    assert_eq!((files(open).await?, files(over).await?), (1, 0));
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod audit_log;
 mod erased;
+mod exports;
 mod orders;
 mod prices;
 mod sessions;
@@ -69,6 +70,7 @@ pub(crate) async fn run(owner_database_url: &str, objects: &Objects, terms: Term
     note("erased_objects", erased::sweep(&mut run).await);
     note("price_events", prices::remove(&mut run).await);
     note("stock_events", stock::remove(&mut run).await);
+    note("exports", exports::expire(&mut run).await);
     note("sessions", sessions::remove(&mut run).await);
     note("audit_entries", audit_log::remove(&mut run).await);
     note("archived_months", orders::archive(&mut run).await);

@@ -92,6 +92,12 @@ pub fn prefixes_of_session(tenant: Uuid, session: Uuid) -> [String; 3] {
     ["tenants", "staging", "unpacked"].map(|kind| format!("{kind}/{tenant}/sessions/{session}/"))
 }
 
+/// Where the objects of one export lie.
+#[must_use]
+pub fn prefix_of_export(tenant: Uuid, export: Uuid) -> String {
+    format!("exports/{tenant}/{export}/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

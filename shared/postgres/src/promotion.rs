@@ -250,7 +250,8 @@ impl Promoter {
                 Err(error) => return Err(error),
             }
         }
-        let stored = self.look_up(scope, rows).await?;
+        let mut stored = self.look_up(scope, rows).await?;
+        self.recognise_creation(scope, rows, &mut stored).await?;
         let existing: Vec<_> = stored
             .iter()
             .map(|(id, row)| {
@@ -459,6 +460,56 @@ impl Promoter {
         Ok(stored)
     }
 
+    /// A row that states when it was created is the same as a stored one that came without, if that has this very time: so are
+    /// rows that come back from an export. Of a row that comes twice in a slice the file's order decides, as ever.
+    async fn recognise_creation(
+        &self,
+        scope: &Scope<'_>,
+        rows: &[StagedRow],
+        stored: &mut HashMap<Uuid, Stored>,
+    ) -> Result<(), Error> {
+        let mut times = HashMap::<Uuid, usize>::with_capacity(rows.len());
+        for row in rows {
+            *times.entry(row.id).or_default() += 1;
+        }
+        let is_like = |row: &&StagedRow| {
+            stored.get(&row.id).is_some_and(|known| {
+                known.hash != row.hash && Some(known.hash) == row.hash_but_for_creation(self.dataset)
+            })
+        };
+        let alike = rows.iter().filter(|row| times[&row.id] == 1).filter(is_like);
+        let alike: HashMap<_, _> = alike.map(|row| (row.id, row)).collect();
+        if alike.is_empty() {
+            return Ok(());
+        }
+        let (tenant, ids) = (scope.tenant(), alike.keys().copied().collect::<Vec<_>>());
+        let found = if self.dataset.month.is_some() {
+            let months: Vec<_> = ids.iter().filter_map(|id| stored.get(id)?.month).collect();
+            let bounds = (months.iter().min(), months.iter().max());
+            let sql = statement(self.dataset, include_str!("../queries/promotion/created_by_month.sql"));
+            let with: [crate::database::Parameter<'_>; 5] = [
+                (&tenant, Type::UUID),
+                (&ids, Type::UUID_ARRAY),
+                (&months, Type::TIMESTAMPTZ_ARRAY),
+                (&bounds.0, Type::TIMESTAMPTZ),
+                (&bounds.1, Type::TIMESTAMPTZ),
+            ];
+            scope.query("promotion/created_by_month", &sql, &with).await?
+        } else {
+            let sql = statement(self.dataset, include_str!("../queries/promotion/created.sql"));
+            scope.query("promotion/created", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?
+        };
+        for row in found {
+            let (id, created_at) = (row.get::<_, Uuid>("id"), micros(row.get("created_at")));
+            if let (Some(sent), Some(known)) = (alike.get(&id), stored.get_mut(&id))
+                && sent.created_at(self.dataset) == Some(created_at)
+            {
+                known.hash = sent.hash;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
     /// nothing.
     async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
@@ -535,6 +586,11 @@ impl Promoter {
     }
 }
 
+/// The advisory lock under which a tenant's rows of a dataset are promoted.
+pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
+    format!("promotion/{tenant}/{dataset}")
+}
+
 /// Waits until no other transaction promotes rows of that dataset of the tenant; others wait for this one until it ends.
 pub(crate) async fn wait_for_turn(scope: &Scope<'_>, dataset: &str) -> Result<(), Error> {
     let lock = lock_name(scope.tenant(), dataset);
@@ -547,11 +603,6 @@ pub(crate) async fn leaf_of_tenant(scope: &Scope<'_>) -> Result<i32, Error> {
     let sql = include_str!("../queries/promotion/leaf_of_tenant.sql");
     let row = scope.query_opt("promotion/leaf_of_tenant", sql, &[(&scope.tenant(), Type::UUID)]).await?;
     Ok(row.ok_or(Error::Corrupt("no partition takes the tenant"))?.get(0))
-}
-
-/// The advisory lock under which a tenant's rows of a dataset are promoted.
-pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
-    format!("promotion/{tenant}/{dataset}")
 }
 
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.

@@ -6,6 +6,7 @@
 
 use crate::Error;
 use intake_domain::retention::Wishes;
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
@@ -30,6 +31,9 @@ const EVENTS_OF_PRODUCT_AT_ONCE: i64 = 500;
 
 /// How many sessions' ends are written in one transaction.
 const SESSIONS_AT_ONCE: i64 = 20;
+
+/// How many exports expire in one.
+const EXPORTS_AT_ONCE: i64 = 20;
 
 /// All tenants with their wishes.
 ///
@@ -203,14 +207,18 @@ impl Orders {
         Self { ids, dates }
     }
 
-    /// Removes the keys and the items of orders that are not in `orders` any more.
+    /// Removes the keys and the items of orders that are not in `orders` any more, and the contacts that no other order has.
     async fn remove_what_belongs_to_them(&self, transaction: &Transaction<'_>, tenant: Uuid) -> Result<(), Error> {
         let (Some(first), Some(last)) = (self.dates.first(), self.dates.last()) else { return Ok(()) };
         let (name, sql) = sql!("remove_order_keys");
         let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&tenant, &self.ids, &self.dates, first, last];
-        transaction.execute(sql, &with).await.map_err(Error::statement(name))?;
+        let removed = transaction.query(sql, &with).await.map_err(Error::statement(name))?;
         let (name, sql) = sql!("remove_items");
-        transaction.execute(sql, &[&tenant, &self.ids]).await.map(drop).map_err(Error::statement(name))
+        transaction.execute(sql, &[&tenant, &self.ids]).await.map_err(Error::statement(name))?;
+        let contacts: BTreeSet<i64> = removed.iter().filter_map(|row| row.get("contact")).collect();
+        let contacts: Vec<_> = contacts.into_iter().collect();
+        let (name, sql) = sql!("remove_contacts");
+        transaction.execute(sql, &[&tenant, &contacts]).await.map(drop).map_err(Error::statement(name))
     }
 }
 
@@ -344,6 +352,40 @@ pub async fn remove_sessions(owner: &mut Client, tenant: Uuid, sessions: &[Uuid]
         transaction.execute(sql, &[&tenant, &sessions]).await.map_err(Error::statement(name))?;
     }
     commit(transaction).await
+}
+
+/// Some exports whose time is over and which still may have a file.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn over_exports(owner: &mut Client, tenant: Uuid) -> Result<Vec<Uuid>, Error> {
+    let transaction = begin(owner, tenant).await?;
+    let (name, sql) = sql!("over_exports");
+    let rows = transaction.query(sql, &[&tenant, &EXPORTS_AT_ONCE]).await.map_err(Error::statement(name))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Notes that exports have expired, once their files are gone.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn expire_exports(owner: &mut Client, tenant: Uuid, exports: &[Uuid]) -> Result<(), Error> {
+    let transaction = begin(owner, tenant).await?;
+    let (name, sql) = sql!("expire_exports");
+    transaction.execute(sql, &[&tenant, &exports]).await.map_err(Error::statement(name))?;
+    commit(transaction).await
+}
+
+/// Forgets exports that expired before `since` and returns how many.
+///
+/// # Errors
+/// Any [`Error`] of the database.
+pub async fn remove_exports(owner: &mut Client, tenant: Uuid, since: SystemTime) -> Result<u64, Error> {
+    let transaction = begin(owner, tenant).await?;
+    let (name, sql) = sql!("remove_exports");
+    let removed = transaction.execute(sql, &[&tenant, &since]).await.map_err(Error::statement(name))?;
+    commit(transaction).await?;
+    Ok(removed)
 }
 
 /// Removes entries of the audit log from before `since`, of all tenants and of callers whom nobody knows. Returns how many; 0

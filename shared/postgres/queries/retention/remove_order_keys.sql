@@ -13,3 +13,4 @@ where
             and orders.order_id = gone.id
             and orders.order_date between $4 and $5
     )
+returning stored.contact
