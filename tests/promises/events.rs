@@ -12,11 +12,13 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
         ("PlanFile", "plan-file.object-created"),
         ("LoadChunk", "load-chunk.chunk"),
         ("PromoteFile", "promote-file.file"),
+        ("RefreshMetrics", "refresh-metrics.tenant"),
         ("DeliverWebhook", "deliver-webhook.webhook"),
         ("RecordDeadLetter", "record-dead-letter.object-created"),
         ("RecordDeadLetter", "record-dead-letter.chunk"),
         ("RecordDeadLetter", "record-dead-letter.promotion"),
         ("RecordDeadLetter", "record-dead-letter.webhook"),
+        ("RecordDeadLetter", "record-dead-letter.metrics"),
     ] {
         assert_eq!(ground.invoke(function, &event(name)?).await?, acknowledged, "{name}");
     }
@@ -48,6 +50,8 @@ pub(super) async fn malformed_messages_are_dropped(ground: Arc<Ground>) -> Resul
         ("chunks", "LoadChunk", json!({"tenant_id": nothing, "file_id": nothing, "chunk_index": -1}).to_string()),
         ("promotions", "PromoteFile", "[]".to_owned()),
         ("promotions", "PromoteFile", json!({"tenant_id": nothing, "file_id": nothing}).to_string()),
+        ("metrics", "RefreshMetrics", "{}".to_owned()),
+        ("metrics", "RefreshMetrics", json!({"tenant_id": nothing}).to_string()),
         ("webhooks", "DeliverWebhook", "{}".to_owned()),
         ("webhooks", "DeliverWebhook", json!({"tenant_id": nothing, "webhook_id": nothing}).to_string()),
     ];

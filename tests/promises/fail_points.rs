@@ -45,8 +45,12 @@ enum Way {
     Stock,
     /// None: `prices.rs` sees to it.
     Prices,
+    /// None: `metrics.rs` sees to it.
+    Metrics,
     /// None: `exports.rs` sees to it.
     Export,
+    /// None: `retention.rs` sees to it.
+    Retention,
 }
 
 /// Every point, with the upload that passes it.
@@ -85,6 +89,9 @@ const POINTS: &[(&str, Way)] = &[
     ("record-dead-letter.recorded", Way::Poison),
     ("record-dead-letter.woken", Way::Poison),
     ("maintain.after-expiry", Way::Expired),
+    ("maintain.after-files", Way::Retention),
+    ("maintain.after-objects", Way::Retention),
+    ("maintain.within-archive", Way::Retention),
     ("deliver-webhook.loaded", Way::Webhook),
     ("deliver-webhook.called", Way::Webhook),
     ("deliver-webhook.recorded", Way::Webhook),
@@ -97,6 +104,8 @@ const POINTS: &[(&str, Way)] = &[
     ("stock-api.after-commit", Way::Stock),
     ("price-api.before-commit", Way::Prices),
     ("price-api.after-commit", Way::Prices),
+    ("refresh-metrics.before-commit", Way::Metrics),
+    ("refresh-metrics.after-commit", Way::Metrics),
     ("report-api.export-ordered", Way::Export),
     ("run-export.claimed", Way::Export),
     ("run-export.between-ranges", Way::Export),
@@ -247,8 +256,12 @@ async fn fail_at(ground: &Arc<Ground>, point: &str, way: Way, action: &str, seed
 pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
-    let has_tests_of_its_own =
-        |way| matches!(way, Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export);
+    let has_tests_of_its_own = |way| {
+        matches!(
+            way,
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export | Way::Metrics | Way::Retention
+        )
+    };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {

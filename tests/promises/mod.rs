@@ -1,6 +1,7 @@
 //! The tests, one file for each subject.
 
 mod cancel;
+mod catalog;
 mod crashes;
 mod datasets;
 mod dead_letters;
@@ -9,6 +10,7 @@ mod dry_run;
 mod duplicates;
 mod edge;
 mod edge_bench;
+mod erase;
 mod events;
 mod expiry;
 mod export_bench;
@@ -18,8 +20,10 @@ mod files;
 mod formats;
 mod idempotency;
 mod isolation;
+mod json_objects;
 mod keys;
 mod limits;
+mod metrics;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -30,7 +34,10 @@ mod problems;
 mod rejects;
 mod resent;
 mod resume;
+mod retention;
 mod schema;
+mod search;
+mod search_bench;
 mod sessions;
 mod small_files;
 mod status;
@@ -117,6 +124,10 @@ pub(crate) fn list(trials: &mut Trials) {
             a_body_that_is_too_large_is_a_problem,
             a_binary_body_arrives_byte_for_byte,
         }
+        erase {
+            an_erased_tenant_is_gone_everywhere,
+            an_erasure_in_the_middle_of_an_upload_leaves_nothing,
+        }
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
@@ -156,7 +167,20 @@ pub(crate) fn list(trials: &mut Trials) {
             a_connection_that_is_used_again_carries_no_tenant,
             a_role_that_gets_around_the_policies_is_refused,
         }
+        json_objects {
+            what_jsonb_gives_back_is_the_same_object,
+            an_order_whose_object_is_spelled_otherwise_is_unchanged,
+        }
         limits { price_events_are_limited_by_tenant_and_by_product }
+        metrics {
+            an_order_that_moves_under_its_items_takes_them_along,
+            both_precisions_agree_whatever_is_uploaded,
+            what_changes_nothing_touches_nothing,
+            days_that_nobody_counts_are_sent_for,
+            a_wrong_parameter_is_named,
+            what_is_told_is_what_the_predecessor_told,
+            uploads_are_told_over_time,
+        }
         prices {
             a_function_that_dies_changes_a_price_once,
             an_event_changes_the_price_and_its_history,
@@ -199,6 +223,7 @@ pub(crate) fn list(trials: &mut Trials) {
         resent {
             the_file_sent_twice_is_all_unchanged,
             a_changed_row_keeps_its_creation,
+            a_row_that_comes_back_with_its_creation_is_unchanged,
             an_order_moves_with_its_date,
             a_partition_made_later_takes_its_orders_over,
         }
@@ -207,6 +232,15 @@ pub(crate) fn list(trials: &mut Trials) {
             every_row_of_a_cancelled_upload_is_accounted_for,
             a_session_that_waits_is_cancelled,
             a_session_that_has_ended_is_not_cancelled,
+        }
+        retention {
+            a_tenants_old_orders_go_with_all_that_belongs_to_them,
+            an_archived_month_takes_its_orders_out_at_once,
+            stock_events_go_and_levels_stay,
+            price_events_go_but_those_that_wait,
+            sessions_go_with_their_files_rejects_and_objects,
+            old_entries_of_the_audit_log_go,
+            exports_expire_with_their_files,
         }
         resume {
             only_missing_parts_are_asked_for,
@@ -245,6 +279,23 @@ pub(crate) fn list(trials: &mut Trials) {
             a_dry_run_of_several_files_meets_what_they_would_leave,
         }
         stock_storm { sixteen_callers_in_opposite_orders_lose_nothing }
+        search {
+            every_search_finds_what_looking_at_each_order_does,
+            orders_that_arrive_or_move_disturb_no_reader,
+            a_line_is_exact_and_has_the_fields_that_were_asked_for,
+            a_wrong_parameter_is_named,
+            a_cursor_goes_with_its_query,
+            orders_of_the_release_before_are_found,
+            a_search_that_takes_too_long_is_a_problem,
+            a_query_that_nobody_waits_for_is_stopped,
+            every_query_has_an_index_and_the_months_of_its_dates,
+            what_is_sent_whole_is_cut_where_it_has_no_room,
+        }
+        catalog {
+            an_order_is_told_with_its_items,
+            products_and_customers_are_told_as_they_are,
+            another_tenants_things_are_unknown,
+        }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
             only_a_key_opens_the_door,
@@ -301,6 +352,7 @@ pub(crate) fn list(trials: &mut Trials) {
         price_anomalies { a_line_is_read_before_the_next_is_written, who_leaves_is_not_worked_for }
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        metrics { a_function_that_dies_loses_no_day }
         telemetry { a_message_carries_its_trace_on }
         storm { every_seed_ends_where_the_oracle_says }
     }
@@ -313,6 +365,9 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
+    }
+    if std::env::var_os("INTAKE_SEARCH_BENCH").is_some() {
+        promises! { trials.add_alone: search_bench { how_fast_a_million_orders_are_searched } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

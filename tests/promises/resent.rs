@@ -49,6 +49,29 @@ pub(super) async fn a_changed_row_keeps_its_creation(ground: Arc<Ground>) -> Res
     Ok(())
 }
 
+pub(super) async fn a_row_that_comes_back_with_its_creation_is_unchanged(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let files = [
+        File::new("products.ndjson", ndjson((0..30).map(product))),
+        File::new("orders.ndjson", ndjson((0..30).map(|number| order(number, "2026-01-31")))),
+    ];
+    shop.send(&files).await?;
+    let created = "select to_char(min(created_at) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') from ";
+    let mut stating = Vec::new();
+    for (table, row) in [("products", product as fn(u64) -> Value), ("orders", |number| order(number, "2026-01-31"))] {
+        let time = shop.books.texts(&format!("{created}{table}"), &[]).await?.remove(0);
+        let rows = (0..30).map(|number| at(row(number), "created_at", time.as_str()));
+        stating.push(File::new(format!("{table}.ndjson"), ndjson(rows)));
+    }
+    let (_, status) = shop.send(&stating).await?;
+    assert_eq!(counts(&status), [60, 0, 0, 60, 0]);
+    // another time is news, and so is another value
+    let other = at(product(1), "created_at", "2020-01-31T00:00:00");
+    let (_, status) = shop.send(&[File::new("products.ndjson", ndjson([other]))]).await?;
+    assert_eq!(counts(&status), [1, 0, 1, 0, 0]);
+    Ok(())
+}
+
 /// The partition and status of the one order.
 async fn place(shop: &Shop) -> Result<Vec<String>> {
     shop.books.texts("select tableoid::regclass::text || ' ' || order_status from orders", &[]).await

@@ -19,6 +19,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let bucket = environment.text("UPLOAD_BUCKET");
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
+    let metrics_queue = environment.text("METRICS_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let promotions = Lanes::new(&aws, promotions);
@@ -27,6 +28,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         books: Database::new(&database_url, "promote-file books")?,
         objects: Objects::new(&aws, bucket),
         promotions: promotions.clone(),
+        metrics: Queue::new(&aws, metrics_queue),
         turns: Turns { promotions, webhooks: Queue::new(&aws, webhook_queue) },
     };
     batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| worker.give_up(body).await)

@@ -4,8 +4,8 @@
 use crate::account::{Source, account};
 use crate::rehearsal::Rehearsal;
 use bytes::Bytes;
-use intake_aws::messages::PromoteFile;
-use intake_aws::{Error as AwsError, Objects};
+use intake_aws::messages::{PromoteFile, RefreshMetrics};
+use intake_aws::{Error as AwsError, Objects, Queue};
 use intake_domain::failure::Failure;
 use intake_domain::format::Compression;
 use intake_domain::state::FileState;
@@ -18,7 +18,7 @@ use intake_lambda::{fail_point, telemetry, trace};
 use intake_postgres::ledger::{self, File, SliceCounts};
 use intake_postgres::promotion::{Promoter, Transactions, WrongPrices};
 use intake_postgres::staged::{self, StagedRow};
-use intake_postgres::{Database, Error, Scope};
+use intake_postgres::{Database, Error, Scope, metrics as sales};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinHandle;
 
@@ -38,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) books: Database,
     pub(crate) objects: Objects,
     pub(crate) promotions: Lanes,
+    /// Where it is told that days are to be counted anew.
+    pub(crate) metrics: Queue,
     pub(crate) turns: Turns,
 }
 
@@ -81,11 +83,11 @@ impl SliceError {
         }
     }
 
-    /// Whether the same slice may succeed when it is run again at once: a partition was made meanwhile, or another writer
-    /// took the same keys, and both are there by now.
+    /// Whether the same slice may succeed when it is run again at once: a partition was made or archived meanwhile, or another
+    /// writer took the same keys, and all that is seen by now.
     pub(crate) fn is_worth_another_try(&self) -> bool {
         matches!(self, Self::Database(error)
-            if error.is_transient() || error.is_wrong_partition() || error.is_unique_violation())
+            if error.is_transient() || error.is_wrong_partition() || error.is_gone() || error.is_unique_violation())
     }
 }
 
@@ -113,12 +115,13 @@ impl Worker {
         };
         trace::follow(&file);
         if file.is_cancelled && !file.state.is_terminal() {
-            return Ok(self.turns.end_cancelled(&self.database, &file).await?);
+            return self.end_cancelled(&file).await;
         }
         if file.state != FileState::Promoting {
             // a message delivered twice wakes nobody twice; one that is tried again may not have woken anybody
             if file.state.is_terminal() && delivery.is_retry {
                 self.empty_staging_of_all(&file).await?;
+                self.send_for_touched_days(&file).await?;
                 self.turns.wake(&self.database, &file).await?;
             }
             return Ok(());
@@ -145,7 +148,7 @@ impl Worker {
             Progress::Stopped => match self.look_up(message).await? {
                 // whoever ended it may have died over what follows
                 Some(now) if now.state.is_terminal() => self.empty_staging_of_all(&now).await?,
-                Some(now) if now.is_cancelled => return Ok(self.turns.end_cancelled(&self.database, &now).await?),
+                Some(now) if now.is_cancelled => return self.end_cancelled(&now).await,
                 _ => return Ok(()),
             },
             Progress::Refused(failure, detail) => {
@@ -154,8 +157,25 @@ impl Worker {
                 fail_point!("promote-file.after-refuse", message.tenant_id);
             }
         }
+        self.send_for_touched_days(&file).await?;
         self.turns.wake(&self.database, &file).await?;
         fail_point!("promote-file.after-wake", message.tenant_id);
+        Ok(())
+    }
+
+    /// Ends a file that somebody asked for the end of; what was promoted of it stays.
+    async fn end_cancelled(&self, file: &File) -> Result<(), Retry> {
+        self.send_for_touched_days(file).await?;
+        Ok(self.turns.end_cancelled(&self.database, file).await?)
+    }
+
+    /// Has the days counted anew whose sales the tenant's promotions have touched, if there are any.
+    async fn send_for_touched_days(&self, file: &File) -> Result<(), Retry> {
+        let tenant_id = file.key.tenant_id;
+        let is_touched = async |scope: &mut Scope<'_>| sales::is_touched(scope, 0).await;
+        if self.database.run("is_touched", tenant_id, is_touched).await? {
+            self.metrics.send_all(&[RefreshMetrics { tenant_id }]).await?;
+        }
         Ok(())
     }
 
@@ -377,6 +397,7 @@ impl Worker {
         let detail = "the file could not be promoted in five tries; what was promoted stays";
         self.fail(&file, Failure::PromotionFailed, detail).await?;
         fail_point!("promote-file.after-give-up", message.tenant_id);
+        self.send_for_touched_days(&file).await?;
         Ok(self.turns.wake(&self.database, &file).await?)
     }
 }

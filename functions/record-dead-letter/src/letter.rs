@@ -1,6 +1,6 @@
 //! Which work a dead letter is about.
 
-use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile, RunExport};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile, RefreshMetrics, RunExport};
 
 /// A dead letter.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) enum Letter {
     Webhook(DeliverWebhook),
     /// A file to write.
     Export(RunExport),
+    /// Days to count.
+    Metrics(RefreshMetrics),
 }
 
 impl Letter {
@@ -26,6 +28,7 @@ impl Letter {
             Self::Promotion(_) => "Promotion",
             Self::Webhook(_) => "Webhook",
             Self::Export(_) => "Export",
+            Self::Metrics(_) => "Metrics",
         }
     }
 
@@ -40,6 +43,7 @@ impl Letter {
             .or_else(|| read(body).map(Self::Promotion))
             .or_else(|| read(body).map(Self::Webhook))
             .or_else(|| read(body).map(Self::Export))
+            .or_else(|| read(body).map(Self::Metrics))
             .or_else(|| read(body).filter(|read: &ObjectCreated| read.keys().next().is_some()).map(Self::Upload))
     }
 }
@@ -56,6 +60,8 @@ mod tests {
         assert!(matches!(of(&format!("\"file_id\": \"{id}\"")), Some(Letter::Promotion(_))));
         assert!(matches!(of(&format!("\"webhook_id\": \"{id}\"")), Some(Letter::Webhook(_))));
         assert!(matches!(of(&format!("\"export_id\": \"{id}\"")), Some(Letter::Export(_))));
+        let metrics = Letter::read(&format!("{{\"tenant_id\": \"{id}\"}}"));
+        assert!(matches!(metrics, Some(Letter::Metrics(_))), "{metrics:?}");
         let upload = Letter::read("{\"Records\": [{\"s3\": {\"object\": {\"key\": \"tenants/a\"}}}]}");
         assert!(matches!(upload, Some(Letter::Upload(_))), "{upload:?}");
         for other in ["", "{}", "[]", "{\"tenant_id\": 7}", "{\"Event\": \"s3:TestEvent\"}"] {

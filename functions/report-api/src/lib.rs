@@ -7,6 +7,7 @@ mod app;
 mod cursor;
 mod order_line;
 mod routes;
+mod span;
 mod words;
 
 pub use app::App;

@@ -94,13 +94,17 @@ pub struct Endpoints {
     pub aws_url: String,
     /// The bucket of uploads and staged chunks.
     pub bucket: String,
+    /// The DynamoDB table of idempotency records.
+    pub idempotency_table: String,
+    /// That of the rate limits.
+    pub rate_table: String,
     /// The role that owns the schema.
     pub owner_database_url: String,
     /// The role of the API functions.
     pub api_database_url: String,
     /// The role of the functions that load and promote.
     pub loader_database_url: String,
-    /// `uploads`, `chunks`, `urgent-chunks`, `promotions`, `urgent-promotions`, `webhooks` and each with `-dead-letters`, to
+    /// `uploads`, `chunks`, `urgent-chunks`, `promotions`, `urgent-promotions`, `metrics`, `webhooks` and each with `-dead-letters`, to
     /// the queue's URL.
     pub queues: BTreeMap<String, String>,
     /// A file here lets a function fail at the point, for the tenant, that its name says.
@@ -145,6 +149,8 @@ impl Stack {
             api_url: front.url(),
             aws_url: emulator.url(),
             bucket: deployed.bucket,
+            idempotency_table: deployed.idempotency_table,
+            rate_table: deployed.rate_table,
             owner_database_url: databases.owner,
             api_database_url: databases.api,
             loader_database_url: databases.loader,

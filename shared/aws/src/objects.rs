@@ -1,5 +1,7 @@
 //! The bucket: presigned uploads, fenced reads, staged objects.
 
+mod removal;
+
 use crate::Error;
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};

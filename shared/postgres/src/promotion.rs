@@ -4,6 +4,7 @@ use crate::Error;
 use crate::contacts;
 use crate::copy;
 use crate::database::Scope;
+use crate::metrics;
 use crate::price::{self, Change};
 use crate::staged::StagedRow;
 use crate::stock::{self, Movement, Rules};
@@ -11,10 +12,12 @@ use bytes::Bytes;
 use intake_domain::dataset::Effect;
 use intake_domain::price::{Outcome as PriceOutcome, Product};
 use intake_domain::promotion::{Created, Decision, Keys, Missing, Outcome, RowHash, decide};
+use intake_domain::sales::day_of;
 use intake_domain::stock::{Level, Outcome as Became};
 use intake_domain::{Dataset, dataset};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -36,6 +39,27 @@ pub struct Promoter {
     expects_new_rows: bool,
     /// What looks wrong about the prices of the slice at hand.
     prices: WrongPrices,
+    /// What of the sales the slice at hand changes.
+    touched: Touched,
+}
+
+/// Sales that a slice changes.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Days, in days since 1970.
+    days: BTreeSet<i32>,
+    /// Products whose category is another.
+    products: BTreeSet<Uuid>,
+    /// The days of orders that rows refer to.
+    of_orders: HashMap<Uuid, i32>,
+}
+
+/// What is known of a row that was removed.
+struct Removed {
+    /// When it was created, in microseconds since 1970.
+    created_at: Option<i64>,
+    /// Of an item its order, of a product its category.
+    belongs_to: Option<Uuid>,
 }
 
 /// In what transactions the slices of a file go in.
@@ -102,7 +126,13 @@ impl Promoter {
             months: HashSet::new(),
             expects_new_rows: true,
             prices: WrongPrices::default(),
+            touched: Touched::default(),
         }
+    }
+
+    /// Whether what becomes of the rows may change the sales of some days.
+    fn touches_sales(&self) -> bool {
+        !matches!(self.transactions, Transactions::Rehearsal(_)) && of_sales(self.dataset)
     }
 
     /// What a rehearsal has led to; nothing of any other promotion.
@@ -124,6 +154,10 @@ impl Promoter {
             wait_for_turn(scope, self.dataset.name).await?;
             self.find_leaves(scope).await?;
         }
+        self.touched = Touched::default();
+        if self.touches_sales() && order_column(self.dataset).is_some() {
+            metrics::follow_orders(scope).await?;
+        }
         let missing = self.missing_references(scope, rows).await?;
         let outcomes = if self.refuses_missing_references && missing.iter().any(|missing| missing.count() > 0) {
             let kept: Vec<_> = rows
@@ -141,10 +175,64 @@ impl Promoter {
         } else {
             self.put(scope, rows).await?
         };
+        if self.touches_sales() {
+            self.touch(scope, rows, &outcomes).await?;
+        }
         let is_in = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Updated | Outcome::Unchanged);
         let dangling = outcomes.iter().zip(&missing).filter(|(outcome, _)| is_in(outcome));
         let dangling = dangling.map(|(_, missing)| missing.count()).sum();
         Ok(Applied { outcomes, dangling, prices: std::mem::take(&mut self.prices) })
+    }
+
+    /// Notes which sales are no longer what they were, now that the rows are in.
+    async fn touch(&mut self, scope: &Scope<'_>, rows: &[StagedRow], outcomes: &[Outcome]) -> Result<(), Error> {
+        let changed = rows.iter().zip(outcomes);
+        let changed = changed.filter(|(_, outcome)| matches!(outcome, Outcome::Inserted | Outcome::Updated));
+        let Touched { days, products, of_orders } = &mut self.touched;
+        if self.dataset.month.is_some() {
+            days.extend(changed.map(|(row, _)| day_of(row.month)));
+        } else if let Some(category) = category_column(self.dataset) {
+            // one that replaces another was compared when that was removed
+            let is_new = |(row, outcome): &(&StagedRow, &Outcome)| {
+                **outcome == Outcome::Inserted && row.uuid_in_column(category).is_some()
+            };
+            products.extend(changed.filter(is_new).map(|(row, _)| row.id));
+        } else if let Some(order) = order_column(self.dataset) {
+            let orders = changed.filter_map(|(row, _)| row.uuid_in_column(order));
+            // an order that is not there touches its day when it comes
+            days.extend(orders.filter_map(|order| of_orders.get(&order)));
+        }
+        metrics::touch(scope, days, products).await
+    }
+
+    /// Notes the sales that rows had part in which are about to be replaced by `written`.
+    async fn touch_removed<'r>(
+        &mut self,
+        scope: &Scope<'_>,
+        removed: &HashMap<Uuid, Removed>,
+        written: impl Iterator<Item = &'r StagedRow>,
+        stored: &HashMap<Uuid, Stored>,
+    ) -> Result<(), Error> {
+        if self.dataset.month.is_some() {
+            let months = removed.keys().filter_map(|id| stored.get(id)?.month);
+            self.touched.days.extend(months.map(|month| day_of(micros(month))));
+        } else if let Some(category) = category_column(self.dataset) {
+            let others = written.filter(|row| {
+                let before = removed.get(&row.id).and_then(|removed| removed.belongs_to);
+                before != row.uuid_in_column(category)
+            });
+            self.touched.products.extend(others.map(|row| row.id));
+        } else {
+            let orders: BTreeSet<_> = removed.values().filter_map(|removed| removed.belongs_to).collect();
+            let known = |order: &Uuid| self.touched.of_orders.get(order).copied();
+            let days: Vec<_> = orders.iter().filter_map(known).collect();
+            let others: Vec<_> = orders.into_iter().filter(|order| known(order).is_none()).collect();
+            self.touched.days.extend(days);
+            if !others.is_empty() {
+                self.touched.days.extend(metrics::days_of_orders(scope, &others).await?);
+            }
+        }
+        Ok(())
     }
 
     /// Puts rows in place whose references do not matter.
@@ -162,7 +250,8 @@ impl Promoter {
                 Err(error) => return Err(error),
             }
         }
-        let stored = self.look_up(scope, rows).await?;
+        let mut stored = self.look_up(scope, rows).await?;
+        self.recognise_creation(scope, rows, &mut stored).await?;
         let existing: Vec<_> = stored
             .iter()
             .map(|(id, row)| {
@@ -172,11 +261,14 @@ impl Promoter {
             .collect();
         let Decision { outcomes, remove, write } =
             decide(&rows.iter().map(StagedRow::keys).collect::<Vec<_>>(), &existing);
-        let created = self.remove(scope, &remove, &stored).await?;
+        let removed = self.remove(scope, &remove, &stored).await?;
+        if self.touches_sales() {
+            self.touch_removed(scope, &removed, write.iter().map(|write| &rows[write.at]), &stored).await?;
+        }
         let tuples = write.iter().map(|write| {
             let row = &rows[write.at];
             let created_at = match write.created {
-                Created::Stored => created.get(&row.id).copied().flatten(),
+                Created::Stored => removed.get(&row.id).and_then(|removed| removed.created_at),
                 Created::Row(at) if at == write.at => None,
                 Created::Row(at) => rows[at].created_at(self.dataset),
             };
@@ -241,7 +333,7 @@ impl Promoter {
     }
 
     /// Which references of each row lead nowhere. What they lead to is promoted before, never with them.
-    async fn missing_references(&self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Missing>, Error> {
+    async fn missing_references(&mut self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<Vec<Missing>, Error> {
         let mut missing = vec![Missing::default(); rows.len()];
         for (at, reference) in self.dataset.references.iter().enumerate() {
             let to = dataset::by_name(reference.to).ok_or(Error::Corrupt("a reference to an unknown dataset"))?;
@@ -255,6 +347,10 @@ impl Promoter {
             let with = [(&scope.tenant() as _, Type::UUID), (&wanted as _, Type::UUID_ARRAY)];
             let found = scope.query("promotion/known_ids", &sql, &with).await?;
             let known: HashSet<Uuid> = found.iter().map(|row| row.get("id")).collect();
+            if reference.to == ORDERS {
+                let day = |row: &Row| Some((row.get("id"), day_of(micros(row.get::<_, Option<SystemTime>>("month")?))));
+                self.touched.of_orders.extend(found.iter().filter_map(day));
+            }
             if known.len() < wanted.len() {
                 for (id, missing) in ids.iter().zip(&mut missing) {
                     if id.is_some_and(|id| !known.contains(&id)) {
@@ -278,7 +374,7 @@ impl Promoter {
         Ok(())
     }
 
-    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made meanwhile.
+    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made or archived meanwhile.
     pub fn forget_leaves(&mut self) {
         self.leaf = None;
     }
@@ -360,16 +456,97 @@ impl Promoter {
             let hash = read_hash(row.get("payload_hash"))?;
             stored.insert(row.get("id"), Stored { natural: row.get("natural_key"), hash, month: row.get("month") });
         }
+        self.forget_archived(scope, &mut stored).await?;
         Ok(stored)
     }
 
-    /// Removes rows that are about to be replaced and returns when each was created, in microseconds since 1970.
+    /// A row that states when it was created is the same as a stored one that came without, if that has this very time: so are
+    /// rows that come back from an export. Of a row that comes twice in a slice the file's order decides, as ever.
+    async fn recognise_creation(
+        &self,
+        scope: &Scope<'_>,
+        rows: &[StagedRow],
+        stored: &mut HashMap<Uuid, Stored>,
+    ) -> Result<(), Error> {
+        let mut times = HashMap::<Uuid, usize>::with_capacity(rows.len());
+        for row in rows {
+            *times.entry(row.id).or_default() += 1;
+        }
+        let is_like = |row: &&StagedRow| {
+            stored.get(&row.id).is_some_and(|known| {
+                known.hash != row.hash && Some(known.hash) == row.hash_but_for_creation(self.dataset)
+            })
+        };
+        let alike = rows.iter().filter(|row| times[&row.id] == 1).filter(is_like);
+        let alike: HashMap<_, _> = alike.map(|row| (row.id, row)).collect();
+        if alike.is_empty() {
+            return Ok(());
+        }
+        let (tenant, ids) = (scope.tenant(), alike.keys().copied().collect::<Vec<_>>());
+        let found = if self.dataset.month.is_some() {
+            let months: Vec<_> = ids.iter().filter_map(|id| stored.get(id)?.month).collect();
+            let bounds = (months.iter().min(), months.iter().max());
+            let sql = statement(self.dataset, include_str!("../queries/promotion/created_by_month.sql"));
+            let with: [crate::database::Parameter<'_>; 5] = [
+                (&tenant, Type::UUID),
+                (&ids, Type::UUID_ARRAY),
+                (&months, Type::TIMESTAMPTZ_ARRAY),
+                (&bounds.0, Type::TIMESTAMPTZ),
+                (&bounds.1, Type::TIMESTAMPTZ),
+            ];
+            scope.query("promotion/created_by_month", &sql, &with).await?
+        } else {
+            let sql = statement(self.dataset, include_str!("../queries/promotion/created.sql"));
+            scope.query("promotion/created", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?
+        };
+        for row in found {
+            let (id, created_at) = (row.get::<_, Uuid>("id"), micros(row.get("created_at")));
+            if let (Some(sent), Some(known)) = (alike.get(&id), stored.get_mut(&id))
+                && sent.created_at(self.dataset) == Some(created_at)
+            {
+                known.hash = sent.hash;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
+    /// nothing.
+    async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
+        let has_leaf = |month| self.months.contains(&self.month_leaf(micros(month)));
+        let doubtful = stored.iter().filter_map(|(id, stored)| Some((*id, stored.month?)));
+        let (ids, dates): (Vec<_>, Vec<_>) = doubtful.filter(|(_, month)| !has_leaf(*month)).unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tenant = scope.tenant();
+        let bounds = (dates.iter().min(), dates.iter().max());
+        let with: [crate::database::Parameter<'_>; 5] = [
+            (&tenant, Type::UUID),
+            (&ids, Type::UUID_ARRAY),
+            (&dates, Type::TIMESTAMPTZ_ARRAY),
+            (&bounds.0, Type::TIMESTAMPTZ),
+            (&bounds.1, Type::TIMESTAMPTZ),
+        ];
+        let sql = include_str!("../queries/promotion/live_orders.sql");
+        let live = scope.query("promotion/live_orders", sql, &with).await?;
+        let live: HashSet<Uuid> = live.iter().map(|row| row.get("order_id")).collect();
+        let gone: Vec<_> = ids.into_iter().filter(|id| !live.contains(id)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        stored.retain(|id, _| !gone.contains(id));
+        let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
+        scope.execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)]).await.map(drop)
+    }
+
+    /// Removes rows that are about to be replaced and returns what must be known of each.
     async fn remove(
         &self,
         scope: &Scope<'_>,
         ids: &[Uuid],
         stored: &HashMap<Uuid, Stored>,
-    ) -> Result<HashMap<Uuid, Option<i64>>, Error> {
+    ) -> Result<HashMap<Uuid, Removed>, Error> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -398,14 +575,22 @@ impl Promoter {
         }
         Ok(removed
             .iter()
-            .map(|row| (row.get("id"), row.get::<_, Option<SystemTime>>("created_at").map(micros)))
+            .map(|row| {
+                let created_at = row.get::<_, Option<SystemTime>>("created_at").map(micros);
+                (row.get("id"), Removed { created_at, belongs_to: row.get("belongs_to") })
+            })
             .collect())
     }
 }
 
+/// The advisory lock under which a tenant's rows of a dataset are promoted.
+pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
+    format!("promotion/{tenant}/{dataset}")
+}
+
 /// Waits until no other transaction promotes rows of that dataset of the tenant; others wait for this one until it ends.
 pub(crate) async fn wait_for_turn(scope: &Scope<'_>, dataset: &str) -> Result<(), Error> {
-    let lock = format!("promotion/{}/{dataset}", scope.tenant());
+    let lock = lock_name(scope.tenant(), dataset);
     let sql = include_str!("../queries/promotion/lock.sql");
     scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await.map(drop)
 }
@@ -420,6 +605,26 @@ pub(crate) async fn leaf_of_tenant(scope: &Scope<'_>) -> Result<i32, Error> {
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.
 const KEYS_OF_ORDERS: &str = "order_keys";
 const COLUMNS_OF_KEYS: &str = "tenant_id, external_order_id, order_id, order_date, payload_hash, contact";
+
+/// The dataset of orders.
+const ORDERS: &str = "orders";
+
+/// Which column has the category of a row's product, where one does.
+fn category_column(dataset: &Dataset) -> Option<usize> {
+    // the tenant stands before the fields
+    dataset.fields.iter().position(|field| field.name == "category_id").map(|at| 1 + at)
+}
+
+/// Which column has the order of a row, where one does.
+fn order_column(dataset: &Dataset) -> Option<usize> {
+    dataset.references.iter().find(|reference| reference.to == ORDERS).map(|reference| 1 + reference.field)
+}
+
+/// Whether sales are counted from the rows of a dataset.
+fn of_sales(dataset: &Dataset) -> bool {
+    dataset.effect == Effect::Kept
+        && (dataset.month.is_some() || category_column(dataset).is_some() || order_column(dataset).is_some())
+}
 
 /// The columns of a staged row: a table may have more.
 fn columns(dataset: &Dataset) -> String {
@@ -441,6 +646,8 @@ fn read_hash(stored: &[u8]) -> Result<RowHash, Error> {
 /// A statement of `queries/promotion` with the names of a dataset put in; they come from the code, never from a request.
 fn statement(dataset: &Dataset, template: &str) -> String {
     let month = dataset.month.map(|at| dataset.fields[at].name);
+    let belongs_to = category_column(dataset).or(order_column(dataset));
+    let belongs_to = belongs_to.map_or("null::uuid", |column| dataset.fields[column - 1].name);
     template
         .replace("{table}", dataset.name)
         .replace("{keys}", if month.is_some() { KEYS_OF_ORDERS } else { dataset.name })
@@ -448,6 +655,7 @@ fn statement(dataset: &Dataset, template: &str) -> String {
         .replace("{natural_key}", dataset.natural_field().map_or("null::text", |field| field.name))
         .replace("{month}", month.unwrap_or("null::timestamptz"))
         .replace("{created_at}", if dataset.created_at { "created_at" } else { "null::timestamptz" })
+        .replace("{belongs_to}", belongs_to)
 }
 
 fn micros(at: SystemTime) -> i64 {

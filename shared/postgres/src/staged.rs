@@ -58,12 +58,7 @@ impl Writer {
             copy::value(&mut self.tuple, value);
         }
         // the time of an upload says nothing about the row: only a time that the row states makes it differ
-        let mut digest = Sha256::new_with_prefix(&self.tuple[TENANT_END..]);
-        if let Some(created_at) = row.created_at {
-            digest.update(created_at.to_be_bytes());
-        }
-        let mut hash = RowHash::default();
-        hash.copy_from_slice(&digest.finalize()[..16]);
+        let hash = hash(&self.tuple[TENANT_END..], row.created_at);
         if dataset.created_at {
             copy::timestamp(&mut self.tuple, row.created_at.unwrap_or(self.received_at));
         }
@@ -102,6 +97,17 @@ impl Writer {
         self.object.extend_from_slice(&self.rows.to_be_bytes());
         self.object.into()
     }
+}
+
+/// The hash of a row's columns between the tenant and the time of creation, with that time where the row states it.
+fn hash(columns: &[u8], created_at: Option<i64>) -> RowHash {
+    let mut digest = Sha256::new_with_prefix(columns);
+    if let Some(created_at) = created_at {
+        digest.update(created_at.to_be_bytes());
+    }
+    let mut hash = RowHash::default();
+    hash.copy_from_slice(&digest.finalize()[..16]);
+    hash
 }
 
 /// The column count, the tenant's length and the tenant: with these every tuple begins.
@@ -178,6 +184,13 @@ impl StagedRow {
     pub fn created_at(&self, dataset: &Dataset) -> Option<i64> {
         let bytes = self.tuple.get(self.created_at_place(dataset)?)?;
         Some(copy::micros_of(bytes.try_into().ok()?))
+    }
+
+    /// The hash that it would have if it did not state when it was created; `None` where it does not.
+    #[must_use]
+    pub fn hash_but_for_creation(&self, dataset: &Dataset) -> Option<RowHash> {
+        let place = self.created_at_place(dataset).filter(|_| self.states_created_at)?;
+        Some(hash(self.tuple.get(TENANT_END..place.start.checked_sub(4)?)?, None))
     }
 
     /// The last column but for the hash with its length.
@@ -290,6 +303,8 @@ mod tests {
         let rows = read(staged(tenant), tenant).expect("rows");
         assert_eq!(rows[0].created_at(customers), Some(0));
         assert_eq!(rows[1].created_at(customers), Some(1_767_225_600_000_000));
+        let keys: Vec<_> = rows.iter().map(|row| row.hash_but_for_creation(customers)).collect();
+        assert!(keys[0].is_none() && keys[1].is_some_and(|hash| hash != rows[1].hash));
         assert_eq!(rows[0].tuple_created_at(customers, 0), rows[0].tuple());
         assert_ne!(rows[0].tuple_created_at(customers, 77), rows[0].tuple());
     }

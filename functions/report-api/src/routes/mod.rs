@@ -2,10 +2,12 @@
 
 mod customer;
 mod exports;
+mod ingest_metrics;
 mod order;
 mod orders_search;
 mod product;
 mod products;
+mod sales_metrics;
 
 use crate::app::App;
 use intake_domain::rate::Budget;
@@ -25,6 +27,8 @@ pub fn all() -> Routes<Arc<App>> {
         .add(routes!(products::handle), key.refusing(&[Code::QueryTimeout]))
         .add(routes!(product::handle), key)
         .add(routes!(customer::handle), key)
+        .add(routes!(sales_metrics::handle), key.refusing(&[Code::QueryTimeout]))
+        .add(routes!(ingest_metrics::handle), key.refusing(&[Code::QueryTimeout]))
         .add(routes!(exports::create::handle), key.idempotent(Optional))
         .add(routes!(exports::list::handle), key)
         .add(routes!(exports::status::handle), key)

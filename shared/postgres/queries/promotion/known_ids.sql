@@ -1,3 +1,3 @@
-select {id} as id
+select {id} as id, {month} as month
 from {keys}
 where tenant_id = $1 and {id} = any($2)

@@ -6,4 +6,4 @@ where
     and stored.{month} = gone.month
     and stored.{id} = gone.id
     and stored.{month} between $4 and $5
-returning stored.{id} as id, stored.created_at
+returning stored.{id} as id, stored.created_at, null::uuid as belongs_to

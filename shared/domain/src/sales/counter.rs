@@ -1,0 +1,337 @@
+//! From orders and their items to the totals of their days.
+
+use super::tally::Tally;
+use super::{DAY_MICROS, QUARTER_MICROS, day_of};
+use crate::sketch::{Code, Sketch};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// An order, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// When it was made, in microseconds since 1970.
+    pub at: i64,
+    /// Its currency.
+    pub currency: &'a str,
+    /// Its total, in hundredths.
+    pub cents: i64,
+    /// Who made it.
+    pub customer: Option<Uuid>,
+}
+
+/// An item of an order, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Its order.
+    pub order: Uuid,
+    /// What was ordered.
+    pub product: Uuid,
+    /// The category of the product, as it is now.
+    pub category: Option<Uuid>,
+    /// How many pieces.
+    pub quantity: i32,
+    /// The line total, in hundredths.
+    pub cents: i64,
+}
+
+/// The totals of one day in one currency, as they are stored. Equal sales have equal bytes, in whatever order they were
+/// counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The day of UTC, in days since 1970.
+    pub day: i32,
+    /// The currency.
+    pub currency: String,
+    /// The sum of the orders' totals, in hundredths.
+    pub cents: u128,
+    /// How many orders.
+    pub orders: u64,
+    /// The sketch of their customers.
+    pub customers: Vec<u8>,
+    /// For [`read_quarters`](super::read_quarters).
+    pub quarters: Vec<u8>,
+    /// For [`read_products`](super::read_products).
+    pub products: Vec<u8>,
+    /// For [`read_categories`](super::read_categories).
+    pub categories: Vec<u8>,
+}
+
+/// Counts orders and then their items.
+#[derive(Debug, Default)]
+pub struct Counter {
+    parts: Vec<Part>,
+    /// Days with their currencies, and where they are in `parts`.
+    known: HashMap<(i32, String), u32>,
+    /// Where an order is: its part, and its place there.
+    orders: HashMap<Uuid, (u32, u32)>,
+}
+
+#[derive(Debug)]
+struct Part {
+    day: i32,
+    currency: String,
+    orders: Vec<Counted>,
+    items: Vec<Line>,
+}
+
+/// An order that was counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    quarter: u8,
+    cents: i64,
+    customer: Option<Code>,
+}
+
+/// An item that was counted.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// The place of its order.
+    order: u32,
+    product: Uuid,
+    category: Option<Uuid>,
+    quantity: i32,
+    cents: i64,
+}
+
+impl Counter {
+    /// Counts an order.
+    pub fn order(&mut self, order: &Order<'_>) {
+        let day = day_of(order.at);
+        // most orders are in the currency of the one before
+        let last = self.parts.last().filter(|part| part.day == day && part.currency == order.currency);
+        let at = match last {
+            Some(_) => self.parts.len() as u32 - 1,
+            None => {
+                let key = (day, order.currency.to_owned());
+                *self.known.entry(key).or_insert_with_key(|(day, currency)| {
+                    let part = Part { day: *day, currency: currency.clone(), orders: Vec::new(), items: Vec::new() };
+                    self.parts.push(part);
+                    self.parts.len() as u32 - 1
+                })
+            }
+        };
+        let part = &mut self.parts[at as usize];
+        self.orders.insert(order.id, (at, part.orders.len() as u32));
+        part.orders.push(Counted {
+            quarter: (order.at.rem_euclid(DAY_MICROS) / QUARTER_MICROS) as u8,
+            cents: order.cents,
+            customer: order.customer.map(Code::of),
+        });
+    }
+
+    /// Counts an item. One whose order was not counted is none of these days'.
+    pub fn item(&mut self, item: &Item) {
+        let Some((part, order)) = self.orders.get(&item.order).copied() else { return };
+        let Item { product, category, quantity, cents, .. } = *item;
+        self.parts[part as usize].items.push(Line { order, product, category, quantity, cents });
+    }
+
+    /// How many orders were counted.
+    #[must_use]
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// The totals of each day and currency that has any order.
+    #[must_use]
+    pub fn finish(self) -> Vec<Segment> {
+        self.parts.into_iter().map(Part::finish).collect()
+    }
+}
+
+impl Part {
+    fn finish(mut self) -> Segment {
+        let all = self.of_orders(&(0..self.orders.len()).collect::<Vec<_>>());
+        let (mut customers, mut quarters, mut products, mut categories) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        all.customers.write(&mut customers);
+
+        let mut places: Vec<_> = (0..self.orders.len()).collect();
+        places.sort_unstable_by_key(|place| self.orders[*place].quarter);
+        for places in places.chunk_by(|one, next| self.orders[*one].quarter == self.orders[*next].quarter) {
+            quarters.push(self.orders[places[0]].quarter);
+            self.of_orders(places).write(&mut quarters);
+        }
+
+        let mut items = std::mem::take(&mut self.items);
+        items.sort_unstable_by_key(|item| item.order);
+        let of_all = self.of_items(&items);
+        of_all.write(&mut products);
+        of_all.write(&mut categories);
+        items.sort_unstable_by_key(|item| (item.product, item.order));
+        for items in items.chunk_by(|one, next| one.product == next.product) {
+            products.extend(items[0].product.as_bytes());
+            self.of_items(items).write(&mut products);
+        }
+        items.sort_unstable_by_key(|item| (item.category, item.order));
+        for items in items.chunk_by(|one, next| one.category == next.category) {
+            categories.push(u8::from(items[0].category.is_some()));
+            categories.extend(items[0].category.iter().flat_map(Uuid::as_bytes));
+            self.of_items(items).write(&mut categories);
+        }
+        let Self { day, currency, .. } = self;
+        Segment { day, currency, cents: all.cents, orders: all.orders, customers, quarters, products, categories }
+    }
+
+    fn of_orders(&self, places: &[usize]) -> Tally {
+        let orders = places.iter().map(|place| &self.orders[*place]);
+        Tally {
+            cents: orders.clone().map(|order| u128::from(order.cents.unsigned_abs())).sum(),
+            quantity: 0,
+            orders: places.len() as u64,
+            customers: Sketch::of(orders.filter_map(|order| order.customer)),
+        }
+    }
+
+    /// Those of one order stand beside one another.
+    fn of_items(&self, items: &[Line]) -> Tally {
+        let of_order = items.chunk_by(|one, next| one.order == next.order);
+        let orders = of_order.map(|items| &self.orders[items[0].order as usize]);
+        Tally {
+            cents: items.iter().map(|item| u128::from(item.cents.unsigned_abs())).sum(),
+            quantity: items.iter().map(|item| u64::from(item.quantity.unsigned_abs())).sum(),
+            orders: orders.clone().count() as u64,
+            customers: Sketch::of(orders.filter_map(|order| order.customer)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Sum, read_categories, read_products, read_quarters};
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const HOUR: i64 = 4 * QUARTER_MICROS;
+
+    fn id(number: u64) -> Uuid {
+        Uuid::from_u128(number.into())
+    }
+
+    /// An order and its items: when, currency, cents, customer, and product, quantity and cents of each.
+    type Drawn = (i64, bool, i64, Option<u64>, Vec<(u64, i32, i64)>);
+
+    fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
+        let item = (0_u64..6, 1_i32..9, 0_i64..100_000);
+        let order = (
+            -60_i64..60,
+            any::<bool>(),
+            0_i64..1_000_000,
+            prop::option::of(0_u64..9),
+            prop::collection::vec(item, 0..5),
+        );
+        prop::collection::vec(order, 0..40)
+    }
+
+    /// The category of a product.
+    fn category(product: u64) -> Option<Uuid> {
+        (product > 1).then(|| id(100 + product % 2))
+    }
+
+    fn count(orders: &[Drawn], is_turned: bool) -> Vec<Segment> {
+        let mut counter = Counter::default();
+        let at = |at: usize| if is_turned { orders.len() - 1 - at } else { at };
+        for number in (0..orders.len()).map(at) {
+            let (hour, is_euro, cents, customer, _) = &orders[number];
+            counter.order(&Order {
+                id: id(number as u64),
+                at: hour * HOUR + 1,
+                currency: if *is_euro { "EUR" } else { "USD" },
+                cents: *cents,
+                customer: customer.map(id),
+            });
+        }
+        for number in (0..orders.len()).map(at) {
+            for (product, quantity, cents) in &orders[number].4 {
+                let (order, product_id) = (id(number as u64), id(*product));
+                counter.item(&Item {
+                    order,
+                    product: product_id,
+                    category: category(*product),
+                    quantity: *quantity,
+                    cents: *cents,
+                });
+            }
+        }
+        counter.item(&Item { order: id(1_000), product: id(1), category: None, quantity: 1, cents: 1 });
+        let mut segments = counter.finish();
+        segments.sort_by_key(|segment| (segment.day, segment.currency.clone()));
+        segments
+    }
+
+    /// What is expected of a tally: cents, pieces, orders and who ordered.
+    type Expected = (u128, u64, BTreeSet<usize>, BTreeSet<u64>);
+
+    fn same(sum: Sum, expected: &Expected) -> bool {
+        let tally = sum.finish();
+        let customers = Sketch::of(expected.3.iter().map(|customer| Code::of(id(*customer))));
+        (tally.cents, tally.quantity, tally.orders) == (expected.0, expected.1, expected.2.len() as u64)
+            && tally.customers == customers
+    }
+
+    proptest! {
+        #[test]
+        fn counted_by_days_is_counted_one_by_one(orders in drawn()) {
+            let segments = count(&orders, false);
+            prop_assert_eq!(&segments, &count(&orders, true), "the order of counting shows in nothing");
+
+            let (mut all, mut quarters) = (Sum::default(), BTreeMap::<i64, Sum>::new());
+            let (mut products, mut categories) = (BTreeMap::<Uuid, Sum>::new(), BTreeMap::<Option<Uuid>, Sum>::new());
+            for segment in &segments {
+                for (quarter, tally) in read_quarters(&segment.quarters).expect("quarters") {
+                    let at = i64::from(segment.day) * DAY_MICROS + i64::from(quarter) * QUARTER_MICROS;
+                    quarters.entry(at).or_default().add(&tally);
+                }
+                let (of_all, of_products) = read_products(&segment.products).expect("products");
+                all.add(&of_all);
+                of_products.iter().for_each(|(id, tally)| products.entry(*id).or_default().add(tally));
+                let (of_all_again, of_categories) = read_categories(&segment.categories).expect("categories");
+                prop_assert_eq!(of_all, of_all_again);
+                of_categories.iter().for_each(|(id, tally)| categories.entry(*id).or_default().add(tally));
+            }
+
+            let (mut of_items, mut of_quarters) = (Expected::default(), BTreeMap::<i64, Expected>::new());
+            let (mut of_products, mut of_categories) = (BTreeMap::<Uuid, Expected>::new(), BTreeMap::<Option<Uuid>, Expected>::new());
+            for (number, (hour, _, cents, customer, items)) in orders.iter().enumerate() {
+                let quarter = of_quarters.entry(hour * HOUR).or_default();
+                quarter.0 += *cents as u128;
+                quarter.2.insert(number);
+                quarter.3.extend(customer);
+                for (product, quantity, cents) in items {
+                    let product_id = id(*product);
+                    let of_product = of_products.entry(product_id).or_default();
+                    let of_category = of_categories.entry(category(*product)).or_default();
+                    for expected in [&mut of_items, of_product, of_category] {
+                        expected.0 += *cents as u128;
+                        expected.1 += *quantity as u64;
+                        expected.2.insert(number);
+                        expected.3.extend(customer);
+                    }
+                }
+            }
+            prop_assert!(same(all, &of_items));
+            prop_assert_eq!(quarters.keys().collect::<Vec<_>>(), of_quarters.keys().collect::<Vec<_>>());
+            prop_assert!(quarters.into_iter().all(|(at, sum)| same(sum, &of_quarters[&at])));
+            prop_assert_eq!(products.keys().collect::<Vec<_>>(), of_products.keys().collect::<Vec<_>>());
+            prop_assert!(products.into_iter().all(|(id, sum)| same(sum, &of_products[&id])));
+            prop_assert_eq!(categories.keys().collect::<Vec<_>>(), of_categories.keys().collect::<Vec<_>>());
+            prop_assert!(categories.into_iter().all(|(id, sum)| same(sum, &of_categories[&id])));
+        }
+
+        #[test]
+        fn what_was_cut_off_is_no_total(orders in drawn(), cut in 1_usize..40) {
+            for segment in count(&orders, false) {
+                let cut = |bytes: &[u8]| bytes[..bytes.len().saturating_sub(cut)].to_vec();
+                // what is left may end between two entries: then it is fewer, and never other ones
+                let (all, products) = read_products(&segment.products).expect("products");
+                if let Ok((cut_all, cut_products)) = read_products(&cut(&segment.products)) {
+                    prop_assert_eq!(cut_all, all);
+                    prop_assert!(products.starts_with(&cut_products));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+select export_id
+from exports
+where tenant_id = $1 and expires_at <= now() and state <> 'expired'
+order by export_id
+limit $2

@@ -1,0 +1,390 @@
+//! Sales counted ahead: which days were touched, counting them anew, and reading what was counted. Every function runs inside the
+//! scope of a transaction; none commits. All fail with any [`Error`] of the database.
+//!
+//! READ COMMITTED is what counting anew rests on: the touches are taken by the first statement, and each one after it sees
+//! at least what was committed before. So what a touch stands for is counted, and one that comes meanwhile stays.
+
+use crate::Error;
+use crate::database::{Parameter, Scope};
+use crate::day::{Cents, Day};
+use crate::micros::Micros;
+use intake_domain::sales::period::{Bucket, Period};
+use intake_domain::sales::{
+    Counter, DAY_MICROS, Figures, Item, Key, Order, Part, Report, Segment, Tally, Unreadable, money,
+};
+use intake_domain::sketch::Sketch;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+macro_rules! sql {
+    ($name:literal) => {
+        (concat!("metrics/", $name), include_str!(concat!("../queries/metrics/", $name, ".sql")))
+    };
+}
+
+/// Days are counted together until they have so many orders, which bounds the memory: some 200 bytes an order with three items.
+const ORDERS_AT_ONCE: usize = 200_000;
+
+/// A batch is ended after so long.
+const BATCH_TIME: Duration = Duration::from_secs(5);
+
+/// How long whoever may have read what was changed since is waited for; a slice is promoted in less.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they have ended.
+const POLL: Duration = Duration::from_millis(10);
+
+/// After how many seconds days are counted once more that could have been counted too early.
+pub const ONCE_MORE_SECONDS: u32 = 15;
+
+/// What a batch has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// How many days were counted.
+    pub days: usize,
+    /// How many orders they have.
+    pub orders: usize,
+    /// How many items these have.
+    pub items: usize,
+    /// How many days and currencies were found changed.
+    pub changed: u64,
+    /// Whether touched days are left.
+    pub is_more: bool,
+    /// Whether these days are to be counted once more, after [`ONCE_MORE_SECONDS`].
+    pub is_early: bool,
+}
+
+/// Notes that these days, given in days since 1970, must be counted anew, and those on which these products were sold.
+pub async fn touch(scope: &Scope<'_>, days: &BTreeSet<i32>, products: &BTreeSet<Uuid>) -> Result<(), Error> {
+    if days.is_empty() && products.is_empty() {
+        return Ok(());
+    }
+    touch_later(scope, 0, days.iter().copied(), products).await
+}
+
+async fn touch_later(
+    scope: &Scope<'_>,
+    seconds: u32,
+    days: impl Iterator<Item = i32>,
+    products: &BTreeSet<Uuid>,
+) -> Result<(), Error> {
+    let (name, sql) = sql!("touch");
+    let (days, products) = (days.map(Day).collect::<Vec<_>>(), products.iter().copied().collect::<Vec<_>>());
+    let with: [Parameter<'_>; 4] = [
+        (&scope.tenant(), Type::UUID),
+        (&f64::from(seconds), Type::FLOAT8),
+        (&days, Type::DATE_ARRAY),
+        (&products, Type::UUID_ARRAY),
+    ];
+    scope.execute(name, sql, &with).await.map(drop)
+}
+
+/// Notes that every day must be counted anew that has orders, or had some when it was counted. Returns how many.
+pub async fn touch_all(scope: &Scope<'_>) -> Result<usize, Error> {
+    let (name, sql) = sql!("touch_all");
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    Ok(row.map_or(0, |row| row.get::<_, i32>(0)).unsigned_abs() as usize)
+}
+
+/// Whether there are days to be counted, and have been for so many seconds.
+pub async fn is_touched(scope: &Scope<'_>, seconds: u32) -> Result<bool, Error> {
+    let (name, sql) = sql!("is_touched");
+    let with: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&f64::from(seconds), Type::FLOAT8)];
+    Ok(scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0)))
+}
+
+/// To be called, before it looks for them, by a transaction that finds out from orders which days it touches, and by which
+/// orders it had not found. What comes after it until its end is either seen or waited for by whoever counts the days of orders
+/// that it did not see.
+pub(crate) async fn follow_orders(scope: &Scope<'_>) -> Result<(), Error> {
+    let (name, sql) = sql!("follow");
+    scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await.map(drop)
+}
+
+/// The days of these orders.
+pub(crate) async fn days_of_orders(scope: &Scope<'_>, orders: &[Uuid]) -> Result<Vec<i32>, Error> {
+    let (name, sql) = sql!("days_of_orders");
+    let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID), (&orders, Type::UUID_ARRAY)]).await?;
+    Ok(rows.iter().map(|row| row.get::<_, Day>(0).0).collect())
+}
+
+/// Counts touched days anew, as many as make a good batch, and writes down those that are no longer as they were. Another one who
+/// does that for the tenant is waited for.
+///
+/// Whoever noted a touch by what it had read may have read before another's change whose touch is taken here. So of those
+/// transactions each one is waited for that runs when the touches have been taken. One that takes too long makes the days be
+/// counted twice: now, and again later.
+pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
+    let began = Instant::now();
+    let (name, sql) = sql!("be_alone");
+    scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    let days: Vec<_> = take_touches(scope).await?.into_iter().collect();
+    let mut counted = Counted::default();
+    if days.is_empty() {
+        return Ok(counted);
+    }
+    counted.is_early = !await_followers(scope).await?;
+    let mut length = 1;
+    while counted.days < days.len() && counted.orders < ORDERS_AT_ONCE && began.elapsed() < BATCH_TIME {
+        let run = run_of(&days[counted.days..], length);
+        let (orders, items) = (counted.orders, counted.items);
+        count_days(scope, &run, &mut counted).await?;
+        counted.days += run.len();
+        tracing::debug!(days = run.len(), orders = counted.orders - orders, items = counted.items - items, "counted");
+        // as many days as have the orders that fit, but not at once: some days are busier than others
+        let of_run = (counted.orders - orders).max(1);
+        length = (run.len() * ORDERS_AT_ONCE / of_run).clamp(1, 8 * length);
+    }
+    let (done, left) = days.split_at(counted.days);
+    let none = BTreeSet::new();
+    if counted.is_early {
+        touch_later(scope, ONCE_MORE_SECONDS, done.iter().copied(), &none).await?;
+    }
+    if !left.is_empty() {
+        touch_later(scope, 0, left.iter().copied(), &none).await?;
+        counted.is_more = true;
+    }
+    Ok(counted)
+}
+
+/// The first of these days, and those that follow it without a gap, at most so many.
+fn run_of(days: &[i32], most: usize) -> Range<i32> {
+    let first = days[0];
+    let length = days.iter().zip(first..).take(most).take_while(|(day, expected)| **day == *expected).count();
+    first..first + length as i32
+}
+
+async fn take_touches(scope: &Scope<'_>) -> Result<BTreeSet<i32>, Error> {
+    let (name, sql) = sql!("take_touches");
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    let row = row.ok_or(Error::Corrupt("no row of touches"))?;
+    let mut days: BTreeSet<_> = row.get::<_, Vec<Day>>("days").into_iter().map(|day| day.0).collect();
+    let products: Vec<Uuid> = row.get("products");
+    if !products.is_empty() {
+        let (name, sql) = sql!("days_of_products");
+        let with: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&products, Type::UUID_ARRAY)];
+        days.extend(scope.query(name, sql, &with).await?.iter().map(|row| row.get::<_, Day>(0).0));
+    }
+    Ok(days)
+}
+
+/// Waits until none runs of those who [`follow_orders`] now. Returns whether that was so in time.
+async fn await_followers(scope: &Scope<'_>) -> Result<bool, Error> {
+    let (name, sql) = sql!("followers");
+    let since = Instant::now();
+    let running = async || {
+        let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+        Ok::<_, Error>(rows.iter().map(|row| row.get(0)).collect::<BTreeSet<String>>())
+    };
+    let mut before = running().await?;
+    while !before.is_empty() && since.elapsed() < PATIENCE {
+        tokio::time::sleep(POLL).await;
+        let now = running().await?;
+        before.retain(|transaction| now.contains(transaction));
+    }
+    Ok(before.is_empty())
+}
+
+/// Counts days that follow one another, and stores what has changed.
+async fn count_days(scope: &mut Scope<'_>, days: &Range<i32>, counted: &mut Counted) -> Result<(), Error> {
+    let start = i64::from(days.start) * DAY_MICROS;
+    let period = Period { start, end: i64::from(days.end) * DAY_MICROS };
+    let (segments, orders, items) = count(scope, period, None, true).await?;
+    counted.orders += orders;
+    counted.items += items;
+    let (mut of, mut currencies, mut sums, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut customers, mut quarters, mut products, mut categories) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for segment in segments {
+        of.push(Day(segment.day));
+        currencies.push(segment.currency);
+        sums.push(money(segment.cents));
+        numbers.push(i64::try_from(segment.orders).unwrap_or(i64::MAX));
+        customers.push(segment.customers);
+        quarters.push(segment.quarters);
+        products.push(segment.products);
+        categories.push(segment.categories);
+    }
+    let (tenant, last) = (scope.tenant(), Day(days.end - 1));
+    let (name, sql) = sql!("remove");
+    let with: [Parameter<'_>; 5] = [
+        (&tenant, Type::UUID),
+        (&Day(days.start), Type::DATE),
+        (&last, Type::DATE),
+        (&of, Type::DATE_ARRAY),
+        (&currencies, Type::TEXT_ARRAY),
+    ];
+    counted.changed += scope.execute(name, sql, &with).await?;
+    if of.is_empty() {
+        return Ok(());
+    }
+    let (name, sql) = sql!("write");
+    let with: [Parameter<'_>; 9] = [
+        (&tenant, Type::UUID),
+        (&of, Type::DATE_ARRAY),
+        (&currencies, Type::TEXT_ARRAY),
+        (&sums, Type::TEXT_ARRAY),
+        (&numbers, Type::INT8_ARRAY),
+        (&customers, Type::BYTEA_ARRAY),
+        (&quarters, Type::BYTEA_ARRAY),
+        (&products, Type::BYTEA_ARRAY),
+        (&categories, Type::BYTEA_ARRAY),
+    ];
+    counted.changed += scope.execute(name, sql, &with).await?;
+    Ok(())
+}
+
+/// Counts the orders of a span as they are now, in one currency or in all, with their items or without. Returns the totals of
+/// each day and currency, and how many orders and items were read.
+pub async fn count(
+    scope: &Scope<'_>,
+    period: Period,
+    currency: Option<&str>,
+    with_items: bool,
+) -> Result<(Vec<Segment>, usize, usize), Error> {
+    let mut counter = Counter::default();
+    let (tenant, start, end) = (scope.tenant(), Micros(period.start), Micros(period.end));
+    let with: [Parameter<'_>; 4] =
+        [(&tenant, Type::UUID), (&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&currency, Type::TEXT)];
+    let (name, sql) = sql!("orders");
+    let mut rows = scope.rows(name, sql, &with).await?;
+    while let Some(row) = rows.try_next().await? {
+        counter.order(&Order {
+            id: row.get(0),
+            at: row.get::<_, Micros>(1).0,
+            currency: row.get(2),
+            cents: cents(&row, 3)?,
+            customer: row.get(4),
+        });
+    }
+    let mut items = 0;
+    if with_items && counter.orders() > 0 {
+        let (name, sql) = sql!("items");
+        let mut rows = scope.rows(name, sql, &with).await?;
+        while let Some(row) = rows.try_next().await? {
+            counter.item(&Item {
+                order: row.get(0),
+                product: row.get(1),
+                category: row.get(2),
+                quantity: row.get(3),
+                cents: cents(&row, 4)?,
+            });
+            items += 1;
+        }
+    }
+    let orders = counter.orders();
+    Ok((counter.finish(), orders, items))
+}
+
+/// The money of one row, of `numeric(12, 2)`.
+fn cents(row: &Row, at: usize) -> Result<i64, Error> {
+    i64::try_from(row.get::<_, Cents>(at).0).map_err(|_| Error::Corrupt("an amount beyond its type"))
+}
+
+/// Adds what is stored of these days, given in days since 1970, to a report, in one currency or in all.
+pub async fn add_days(
+    scope: &Scope<'_>,
+    days: &Range<i32>,
+    currency: Option<&str>,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let (name, sql) = match report.part() {
+        Part::Days => sql!("totals"),
+        Part::Quarters => sql!("quarters"),
+        Part::Products => sql!("products"),
+        Part::Categories => sql!("categories"),
+    };
+    let (tenant, first, end) = (scope.tenant(), Day(days.start), Day(days.end));
+    let with: [Parameter<'_>; 4] =
+        [(&tenant, Type::UUID), (&first, Type::DATE), (&end, Type::DATE), (&currency, Type::TEXT)];
+    let mut rows = scope.rows(name, sql, &with).await?;
+    while let Some(row) = rows.try_next().await? {
+        let day = row.get::<_, Day>("day").0;
+        if report.part() == Part::Days {
+            let orders = u64::try_from(row.get::<_, i64>("num_orders")).unwrap_or_default();
+            let customers = Sketch::read(&mut row.get("customers")).ok_or(Error::Corrupt("a sketch"))?;
+            report.add_day(day, &Tally { cents: row.get::<_, Cents>("sum_sales").0, quantity: 0, orders, customers });
+        } else {
+            report.add_stored(day, row.get("totals")).map_err(unreadable)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the orders of a span as they are now to a report, in one currency or in all.
+pub async fn add_period(
+    scope: &Scope<'_>,
+    period: Period,
+    currency: Option<&str>,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let with_items = matches!(report.part(), Part::Products | Part::Categories);
+    let (segments, ..) = count(scope, period, currency, with_items).await?;
+    segments.iter().try_for_each(|segment| report.add_counted(segment)).map_err(unreadable)
+}
+
+fn unreadable(_: Unreadable) -> Error {
+    Error::Corrupt("the totals of a day")
+}
+
+/// Counts one by one what a report tells of a span, customers included: in all, and of each group, in no order. `buckets` are
+/// the days or hours of the report, if it is by such.
+pub async fn scan(
+    scope: &Scope<'_>,
+    period: Period,
+    currency: Option<&str>,
+    part: Part,
+    buckets: &[Bucket],
+) -> Result<(Figures, Vec<(Key, Figures)>), Error> {
+    let (tenant, start, end) = (scope.tenant(), Micros(period.start), Micros(period.end));
+    let starts: Vec<_> = buckets.iter().map(|bucket| Micros(bucket.start)).collect();
+    let mut with: Vec<Parameter<'_>> =
+        vec![(&tenant, Type::UUID), (&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&currency, Type::TEXT)];
+    let (name, sql) = match part {
+        Part::Days | Part::Quarters => {
+            with.push((&starts, Type::TIMESTAMPTZ_ARRAY));
+            sql!("exact_buckets")
+        }
+        Part::Products => sql!("exact_products"),
+        Part::Categories => sql!("exact_categories"),
+    };
+    let (mut total, mut groups) = (Figures::default(), Vec::new());
+    for row in scope.query(name, sql, &with).await? {
+        let figures = Figures {
+            cents: row.get::<_, Option<Cents>>("sum_sales").map_or(0, |cents| cents.0),
+            quantity: row.get::<_, Option<i64>>("quantity").unwrap_or_default().unsigned_abs(),
+            orders: row.get::<_, i64>("num_orders").unsigned_abs(),
+            customers: row.get::<_, i64>("customers").unsigned_abs(),
+        };
+        if row.get("is_total") {
+            total = figures;
+            continue;
+        }
+        let key = match part {
+            // the first bucket has the number 1, and what begins before it is its own
+            Part::Days | Part::Quarters => Key::Time(usize::try_from(row.get::<_, i32>("bucket") - 1).unwrap_or(0)),
+            Part::Products => Key::Product(row.get("product_id")),
+            Part::Categories => Key::Category(row.get("category_id")),
+        };
+        groups.push((key, figures));
+    }
+    Ok((total, groups))
+}
+
+/// Lets each statement of the transaction take no longer than that.
+pub async fn limit_time(scope: &Scope<'_>, limit: Duration) -> Result<(), Error> {
+    let (name, sql) = sql!("limit_time");
+    let milliseconds = limit.as_millis().max(1).to_string();
+    scope.query(name, sql, &[(&milliseconds, Type::TEXT)]).await.map(drop)
+}
+
+/// How far the stored totals are behind: whether days of this range, given in days since 1970, wait to be counted.
+pub async fn is_behind(scope: &Scope<'_>, days: &Range<i32>) -> Result<bool, Error> {
+    let (name, sql) = sql!("is_behind");
+    let (tenant, first, end) = (scope.tenant(), Day(days.start), Day(days.end));
+    let with: [Parameter<'_>; 3] = [(&tenant, Type::UUID), (&first, Type::DATE), (&end, Type::DATE)];
+    Ok(scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0)))
+}
