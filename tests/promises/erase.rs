@@ -3,7 +3,9 @@
 use super::price_holds::hold;
 use super::prices::set_policy;
 use super::stock::update;
-use crate::support::{Answer, File, Ground, PART_BYTES, Shop, at, counts, customer, id, item, ndjson, order, product, tables};
+use crate::support::{
+    Answer, File, Ground, PART_BYTES, Shop, at, counts, customer, id, item, ndjson, order, product, tables,
+};
 use anyhow::{Context, Result, ensure};
 use intake::erase;
 use intake::target::Stores;
@@ -103,7 +105,8 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     let empty: Vec<_> = before.iter().filter(has_nothing).collect();
     ensure!(empty.is_empty(), "the test would not notice: {empty:?}");
     let session = shop.books.texts("select upload_token::text from upload_sessions limit 1", &[]).await?.remove(0);
-    let file = shop.books.texts("select tenant_id || '/sessions/' || session_id || '/' || file_id from files limit 1", &[]);
+    let file =
+        shop.books.texts("select tenant_id || '/sessions/' || session_id || '/' || file_id from files limit 1", &[]);
     let file = file.await?.remove(0);
 
     asked(&ground, &shop).await?;

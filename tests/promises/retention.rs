@@ -227,7 +227,10 @@ pub(super) async fn sessions_go_with_their_files_rejects_and_objects(ground: Arc
     assert_eq!(status.status, 404);
     assert_eq!((objects(&old).await?, objects(&young).await?), (0, 1));
     assert_eq!(count(&shop, "select count(*) from rejects").await?, 20);
-    assert_eq!(count(&shop, "select count(*) from chunks").await?, count(&shop, "select count(*) from chunks join files using (file_id)").await?);
+    assert_eq!(
+        count(&shop, "select count(*) from chunks").await?,
+        count(&shop, "select count(*) from chunks join files using (file_id)").await?
+    );
     assert_eq!(count(&shop, "select count(*) from orders").await?, 20, "what it brought stays");
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use crate::support::{Answer, Dice, File, Ground, Probe, Scratch, Shop, at, id, item, ndjson, order};
 use anyhow::{Context, Result, ensure};
-use intake_aws::RateTable;
 use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
+use intake_aws::{Objects, Queue, RateTable};
 use intake_domain::rate::Quotas;
 use intake_lambda::edge::{Edge, Limiter};
 use intake_postgres::{Database, Scope, contacts};
@@ -418,7 +418,10 @@ fn probe(ground: &Ground, database_url: &str) -> Result<Probe> {
     let records = Records::new(&ground.aws, ground.table("IdempotencyTable")?.to_owned(), CLAIM_LIFETIME);
     let edge = Edge::new(keys, records, limiter);
     let database = Arc::new(Database::new(database_url, "tests")?);
-    Ok(Probe::of(report_api::all().serve(Arc::new(App { database }), Arc::new(edge))))
+    let objects = Objects::new(&ground.aws, ground.endpoints.bucket.clone());
+    // nobody orders an export of it
+    let exports = Queue::new(&ground.aws, String::new());
+    Ok(Probe::of(report_api::all().serve(Arc::new(App { database, objects, exports }), Arc::new(edge))))
 }
 
 pub(super) async fn a_search_that_takes_too_long_is_a_problem(ground: Arc<Ground>) -> Result<()> {

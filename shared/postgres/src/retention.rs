@@ -202,7 +202,8 @@ struct Orders {
 impl Orders {
     /// Of rows that come in the order of their dates.
     fn read(rows: &[Row]) -> Self {
-        let (ids, dates) = rows.iter().map(|row| (row.get::<_, Uuid>("order_id"), row.get::<_, SystemTime>("order_date"))).unzip();
+        let (ids, dates) =
+            rows.iter().map(|row| (row.get::<_, Uuid>("order_id"), row.get::<_, SystemTime>("order_date"))).unzip();
         Self { ids, dates }
     }
 
@@ -238,8 +239,7 @@ pub async fn remove_orders(owner: &mut Client, tenant: Uuid, since: SystemTime) 
     let orders = Orders::read(&rows);
     if let (Some(first), Some(last)) = (orders.dates.first(), orders.dates.last()) {
         let (name, sql) = sql!("remove_orders");
-        let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&tenant, &orders.ids, &orders.dates, first, last];
+        let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&tenant, &orders.ids, &orders.dates, first, last];
         transaction.execute(sql, &with).await.map_err(Error::statement(name))?;
         orders.remove_what_belongs_to_them(&transaction, tenant).await?;
     }

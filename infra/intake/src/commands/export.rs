@@ -250,7 +250,8 @@ async fn download(
 ) -> anyhow::Result<()> {
     let export_id = record.export_id.context("an export without an id")?;
     let cannot_write = || format!("cannot write {}", part.display());
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(part).await.with_context(cannot_write)?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(part).await.with_context(cannot_write)?;
     let mut at = file.seek(std::io::SeekFrom::End(0)).await.with_context(cannot_write)?;
     if record.etag.is_none() || at > manifest.bytes {
         file.set_len(0).await.with_context(cannot_write)?;

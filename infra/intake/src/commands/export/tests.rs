@@ -66,7 +66,10 @@ async fn what_broke_off_goes_on_where_it_stopped() {
     let stub = Stub::start(move |request, url| {
         api(request, url).unwrap_or_else(|| {
             assert!(!request.headers.iter().any(|header| header.starts_with("x-api-key")), "storage needs no key");
-            match (asked.fetch_add(1, Ordering::SeqCst), request.headers.iter().any(|header| header == "range: bytes=10-")) {
+            match (
+                asked.fetch_add(1, Ordering::SeqCst),
+                request.headers.iter().any(|header| header == "range: bytes=10-"),
+            ) {
                 // the connection ends before the file does
                 (0, false) => (200, "etag: \"v1\"\r\nx-cut: 1", FILE[..10].to_owned()),
                 (1, true) => (403, "", "the signature is too old".to_owned()),
@@ -89,9 +92,7 @@ async fn what_broke_off_goes_on_where_it_stopped() {
 
 #[tokio::test]
 async fn a_file_that_was_written_anew_is_fetched_whole() {
-    let stub = Stub::start(|request, url| {
-        api(request, url).unwrap_or_else(|| (200, "etag: \"v2\"", FILE.to_owned()))
-    });
+    let stub = Stub::start(|request, url| api(request, url).unwrap_or_else(|| (200, "etag: \"v2\"", FILE.to_owned())));
     let folder = Folder::new();
     std::fs::write(folder.0.join("orders.csv.part"), "of another version").unwrap();
     let mut record = Record::new(&stub.url, TENANT, order());
