@@ -63,9 +63,8 @@ impl Worker {
         let claim = async |scope: &mut Scope<'_>| exports::claim(scope, message.export_id).await;
         let Some(claim) = self.books.run("claim_export", message.tenant_id, claim).await? else { return Ok(()) };
         fail_point!("run-export.claimed", message.tenant_id);
-        let done = self.run(&leader, message, &export, &claim, delivery.deadline).await;
-        leader.end().await?;
-        done
+        self.run(&leader, message, &export, &claim, delivery.deadline).await?;
+        Ok(leader.end().await?)
     }
 
     /// Gives an export up whose message failed in its last delivery.
