@@ -13,6 +13,7 @@ mod edge_bench;
 mod erase;
 mod events;
 mod expiry;
+mod export_bench;
 mod exports;
 mod fail_points;
 mod files;
@@ -130,6 +131,7 @@ pub(crate) fn list(trials: &mut Trials) {
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
+            parquet_opens_where_others_open_it,
             what_is_taken_out_can_be_sent_again,
             filters_and_columns_are_those_that_were_asked_for,
             a_download_can_go_on_where_it_broke_off,
@@ -357,6 +359,9 @@ pub(crate) fn list(trials: &mut Trials) {
     // measures that promise nothing
     if std::env::var_os("INTAKE_EDGE_BENCH").is_some() {
         promises! { trials.add_alone: edge_bench { what_the_edge_costs } }
+    }
+    if std::env::var_os("INTAKE_EXPORT_BENCH").is_some() {
+        promises! { trials.add_alone: export_bench { how_fast_orders_are_taken_out } }
     }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
