@@ -19,6 +19,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod metrics;
+mod metrics_bench;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -308,6 +309,9 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
+    }
+    if std::env::var_os("INTAKE_METRICS_BENCH").is_some() {
+        promises! { trials.add_alone: metrics_bench { how_fast_sales_are_counted } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

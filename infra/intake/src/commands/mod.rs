@@ -7,6 +7,7 @@ pub mod down;
 pub mod generate;
 pub mod ingest;
 pub mod logs;
+pub mod metrics;
 pub mod migrate;
 pub mod rejects;
 pub mod resume;
