@@ -103,7 +103,7 @@ impl Database {
     /// Another connection to the same database, which is not open yet.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { config: self.config.clone(), connection: Mutex::new(None) }
+        Self { config: self.config.clone(), is_owners: self.is_owners, connection: Mutex::new(None) }
     }
 
     /// Begins a transaction that sees and writes the rows of `tenant` alone.
