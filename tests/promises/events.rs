@@ -58,6 +58,8 @@ pub(super) async fn malformed_messages_are_dropped(ground: Arc<Ground>) -> Resul
         ("promotions", "PromoteFile", json!({"tenant_id": nothing, "file_id": nothing}).to_string()),
         ("metrics", "RefreshMetrics", "{}".to_owned()),
         ("metrics", "RefreshMetrics", json!({"tenant_id": nothing}).to_string()),
+        ("exports", "RunExport", "{}".to_owned()),
+        ("exports", "RunExport", json!({"tenant_id": nothing, "export_id": nothing}).to_string()),
         ("webhooks", "DeliverWebhook", "{}".to_owned()),
         ("webhooks", "DeliverWebhook", json!({"tenant_id": nothing, "webhook_id": nothing}).to_string()),
     ];
