@@ -226,8 +226,8 @@ pub(super) async fn every_dataset_is_taken_out_as_it_is(ground: Arc<Ground>) -> 
                     }
                     other => other.to_string(),
                 };
-                let is_same = cell == expected
-                    || cell.parse::<f64>().ok().zip(expected.parse().ok()).is_some_and(|(one, other)| one == other);
+                let is_same =
+                    cell == expected || cell.parse::<f64>().ok().is_some_and(|number| expected.parse() == Ok(number));
                 ensure!(is_same, "{dataset}.{name}: {cell} for {expected}");
             }
             read += 1;

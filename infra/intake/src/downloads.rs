@@ -85,14 +85,15 @@ impl Note {
         let context = || format!("cannot write the note {}", self.path.display());
         let draft = self.path.with_extension("json.new");
         let _ = fs::remove_file(&draft);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).with_context(context)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).with_context(context)?;
         serde_json::to_writer(&mut file, record).with_context(context)?;
         file.sync_all().with_context(context)?;
         fs::rename(&draft, &self.path).with_context(context)
     }
 
-    /// Forgets it.
-    pub fn forget(self) -> anyhow::Result<()> {
+    /// Forgets what is noted.
+    pub fn clear(&self) -> anyhow::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove a note"),
             _ => Ok(()),

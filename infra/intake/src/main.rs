@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, export, generate, ingest, logs, migrate, rejects, resume, session, sessions, status, tenants,
-    up, webhooks,
+    cancel, demo, doctor, down, export, generate, ingest, logs, migrate, rejects, resume, session, sessions, status,
+    tenants, up, webhooks,
 };
 use intake::output::{Output, Verdict};
 

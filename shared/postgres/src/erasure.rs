@@ -116,8 +116,7 @@ pub async fn remove_rows(owner: &mut Client, tenant: Uuid, table: &Table) -> Res
         let sql = sql.replace("{table}", &table.name);
         loop {
             let transaction = scope(owner, tenant).await?;
-            let rows =
-                transaction.execute(&sql, &[&tenant, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
+            let rows = transaction.execute(&sql, &[&tenant, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
             commit(transaction).await?;
             removed += rows;
             if rows == 0 {

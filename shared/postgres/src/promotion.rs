@@ -537,7 +537,10 @@ impl Promoter {
         }
         stored.retain(|id, _| !gone.contains(id));
         let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
-        scope.execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)]).await.map(drop)
+        scope
+            .execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)])
+            .await
+            .map(drop)
     }
 
     /// Removes rows that are about to be replaced and returns what must be known of each.

@@ -202,11 +202,13 @@ struct Orders {
 impl Orders {
     /// Of rows that come in the order of their dates.
     fn read(rows: &[Row]) -> Self {
-        let (ids, dates) = rows.iter().map(|row| (row.get::<_, Uuid>("order_id"), row.get::<_, SystemTime>("order_date"))).unzip();
+        let (ids, dates) =
+            rows.iter().map(|row| (row.get::<_, Uuid>("order_id"), row.get::<_, SystemTime>("order_date"))).unzip();
         Self { ids, dates }
     }
 
-    /// Removes the keys and the items of orders that are not in `orders` any more, and the contacts that no other order has.
+    /// Removes the keys and the items of orders that are not in `orders` any more, and the contacts that no other order has,
+    /// and notes that the sales of their days are to be counted anew.
     async fn remove_what_belongs_to_them(&self, transaction: &Transaction<'_>, tenant: Uuid) -> Result<(), Error> {
         let (Some(first), Some(last)) = (self.dates.first(), self.dates.last()) else { return Ok(()) };
         let (name, sql) = sql!("remove_order_keys");
@@ -217,7 +219,9 @@ impl Orders {
         let contacts: BTreeSet<i64> = removed.iter().filter_map(|row| row.get("contact")).collect();
         let contacts: Vec<_> = contacts.into_iter().collect();
         let (name, sql) = sql!("remove_contacts");
-        transaction.execute(sql, &[&tenant, &contacts]).await.map(drop).map_err(Error::statement(name))
+        transaction.execute(sql, &[&tenant, &contacts]).await.map_err(Error::statement(name))?;
+        let (name, sql) = sql!("touch_days");
+        transaction.execute(sql, &[&tenant, &self.dates]).await.map(drop).map_err(Error::statement(name))
     }
 }
 
@@ -238,8 +242,7 @@ pub async fn remove_orders(owner: &mut Client, tenant: Uuid, since: SystemTime) 
     let orders = Orders::read(&rows);
     if let (Some(first), Some(last)) = (orders.dates.first(), orders.dates.last()) {
         let (name, sql) = sql!("remove_orders");
-        let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&tenant, &orders.ids, &orders.dates, first, last];
+        let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&tenant, &orders.ids, &orders.dates, first, last];
         transaction.execute(sql, &with).await.map_err(Error::statement(name))?;
         orders.remove_what_belongs_to_them(&transaction, tenant).await?;
     }

@@ -63,8 +63,7 @@ impl Api {
             export_id: Uuid,
         }
         let path = path(tenant, "");
-        let request =
-            || self.request(Method::POST, &path).header("Idempotency-Key", idempotency_key).json(order);
+        let request = || self.request(Method::POST, &path).header("Idempotency-Key", idempotency_key).json(order);
         let ordered: Ordered = read_json(self.send(request).await).await.context("cannot order the export")?;
         Ok(ordered.export_id)
     }

@@ -255,13 +255,7 @@ async fn price_policy(database_url: &str, tenant: Uuid, wanted: Option<Policy>, 
     output.result(&json!({"tenant_id": tenant, "price_policy": policy}))
 }
 
-async fn keep(
-    database_url: &str,
-    tenant: Uuid,
-    wanted: &Wishes,
-    reset: bool,
-    output: &Output,
-) -> anyhow::Result<()> {
+async fn keep(database_url: &str, tenant: Uuid, wanted: &Wishes, reset: bool, output: &Output) -> anyhow::Result<()> {
     let mut client = intake_postgres::connect(database_url).await?;
     let change = |known: Wishes| {
         let known = if reset { Wishes::default() } else { known };

@@ -80,9 +80,8 @@ impl Objects {
             object.set_version_id(version.map(str::to_owned)).build().map_err(|_| Error::Unreadable("a version"))
         };
         let versions = objects.chain(markers).map(identify).collect::<Result<_, _>>()?;
-        let next = (listed.is_truncated() == Some(true)).then(|| {
-            (listed.next_key_marker().map(str::to_owned), listed.next_version_id_marker().map(str::to_owned))
-        });
+        let next = (listed.is_truncated() == Some(true))
+            .then(|| (listed.next_key_marker().map(str::to_owned), listed.next_version_id_marker().map(str::to_owned)));
         Ok(Page { versions, next })
     }
 
@@ -93,17 +92,14 @@ impl Objects {
             let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
             let listed = request.set_key_marker(markers.0).set_upload_id_marker(markers.1).send().await;
             let listed = listed.map_err(Error::call("ListMultipartUploads"))?;
-            found.extend(
-                listed.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id())).filter_map(
-                    // an emulator may list those of other prefixes, too
-                    |(key, id)| key.starts_with(prefix).then(|| (key.to_owned(), id.to_owned())),
-                ),
-            );
+            found.extend(listed.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id())).filter_map(
+                // an emulator may list those of other prefixes, too
+                |(key, id)| key.starts_with(prefix).then(|| (key.to_owned(), id.to_owned())),
+            ));
             if listed.is_truncated() != Some(true) {
                 return Ok(found);
             }
-            markers =
-                (listed.next_key_marker().map(str::to_owned), listed.next_upload_id_marker().map(str::to_owned));
+            markers = (listed.next_key_marker().map(str::to_owned), listed.next_upload_id_marker().map(str::to_owned));
         }
     }
 }
