@@ -89,7 +89,7 @@ fn path_of(shop: &Shop) -> String {
 }
 
 /// Orders an export and gives its id.
-async fn ordered(shop: &Shop, body: &Value) -> Result<Uuid> {
+pub(super) async fn ordered(shop: &Shop, body: &Value) -> Result<Uuid> {
     let answer = shop.post(&path_of(shop), body).await?;
     let ordered = answer.json(202)?;
     ensure!(ordered["status"] == "pending" && ordered["format"] == body["format"], "{ordered}");
@@ -103,7 +103,7 @@ async fn status(shop: &Shop, export: Uuid) -> Result<Value> {
 }
 
 /// Waits for an export's end, during which nothing that is done goes back.
-async fn ended(shop: &Shop, export: Uuid) -> Result<Value> {
+pub(super) async fn ended(shop: &Shop, export: Uuid) -> Result<Value> {
     let (since, mut before) = (Instant::now(), [0, 0]);
     loop {
         let status = status(shop, export).await?;
@@ -237,6 +237,67 @@ pub(super) async fn every_dataset_is_taken_out_as_it_is(ground: Arc<Ground>) -> 
     Ok(())
 }
 
+/// A value of a line as `parquet::read` has it.
+fn as_read(kind: &str, value: &Value) -> Value {
+    match value.as_f64() {
+        Some(number) if kind.starts_with("decimal") => json!(format!("{number:.2}")),
+        _ => value.clone(),
+    }
+}
+
+pub(super) async fn parquet_opens_where_others_open_it(ground: Arc<Ground>) -> Result<()> {
+    let shop = stocked(&ground, 700).await?;
+    for (dataset, count) in [("orders", 700), ("order_items", 700), ("products", 7), ("stock", 7), ("price_events", 3)]
+    {
+        let (lines, parquet) = ["json", "parquet"].map(|format| json!({"format": format, "dataset": dataset})).into();
+        let ((_, lines), (status, file)) = tokio::try_join!(taken_out(&shop, &lines), taken_out(&shop, &parquet))?;
+        let lines: Vec<Value> =
+            unpacked("none", &lines)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let read = crate::support::parquet::read(&file, &format!("{}.parquet", Uuid::now_v7())).await?;
+        let schema = status["manifest"]["schema"].as_array().context("a schema")?;
+        for reader in ["pyarrow", "duckdb"] {
+            let rows = read[reader]["rows"].as_array().context("rows")?;
+            ensure!(rows.len() == count && lines.len() == count, "{reader} finds {} rows", rows.len());
+            for (at, column) in schema.iter().enumerate() {
+                let (name, kind) = (column["name"].as_str(), column["type"].as_str());
+                let (name, kind) = name.zip(kind).context("a column")?;
+                let wanted = match (reader, kind) {
+                    ("pyarrow", "uuid") => &["extension<arrow.uuid>", "fixed_size_binary[16]"][..],
+                    ("pyarrow", "text" | "json") => &["string"],
+                    ("pyarrow", "decimal(12,2)") => &["decimal128(12, 2)"],
+                    ("pyarrow", "decimal(17,2)") => &["decimal128(17, 2)"],
+                    ("pyarrow", "int32") => &["int32"],
+                    ("pyarrow", "int64") => &["int64"],
+                    ("pyarrow", "boolean") => &["bool"],
+                    ("pyarrow", _) => &["timestamp[us, tz=UTC]"],
+                    (_, "uuid") => &["UUID"],
+                    (_, "text" | "json") => &["VARCHAR"],
+                    (_, "decimal(12,2)") => &["DECIMAL(12,2)"],
+                    (_, "decimal(17,2)") => &["DECIMAL(17,2)"],
+                    (_, "int32") => &["INTEGER"],
+                    (_, "int64") => &["BIGINT"],
+                    (_, "boolean") => &["BOOLEAN"],
+                    _ => &["TIMESTAMP WITH TIME ZONE"],
+                };
+                let found = read[reader]["types"][name].as_str().context("a type")?;
+                ensure!(wanted.contains(&found), "{dataset}.{name} is {found} to {reader}");
+                for (row, line) in rows.iter().zip(&lines) {
+                    let mut cell = row[at].clone();
+                    if let ("json", Some(text)) = (kind, cell.as_str()) {
+                        cell = serde_json::from_str(text)?;
+                    }
+                    ensure!(
+                        cell == as_read(kind, &line[name]),
+                        "{reader}: {dataset}.{name}: {cell} for {}",
+                        line[name]
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn what_is_taken_out_can_be_sent_again(ground: Arc<Ground>) -> Result<()> {
     let shop = stocked(&ground, 400).await?;
     for (format, options) in [("json", json!({})), ("csv", json!({"spreadsheet_safe": false}))] {
@@ -280,9 +341,9 @@ pub(super) async fn filters_and_columns_are_those_that_were_asked_for(ground: Ar
         ),
         (
             "order_items",
-            json!({"q": "plain", "product_ids": id(3).to_string()}),
+            json!({"q": "plain", "product_ids": id(6).to_string()}),
             (
-                "product_id = '1d000000-0000-4000-8000-000000000003' and exists (select from orders where
+                "product_id = '1d000000-0000-4000-8000-000000000006' and exists (select from orders where
                 orders.order_id = order_items.order_id and customer_name_snapshot like '%plain%')",
                 "order_items",
                 "order_item_id",

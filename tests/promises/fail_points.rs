@@ -259,7 +259,7 @@ pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Ar
     let has_tests_of_its_own = |way| {
         matches!(
             way,
-            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Export | Way::Metrics | Way::Retention
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics | Way::Export | Way::Retention
         )
     };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));

@@ -13,6 +13,7 @@ mod edge_bench;
 mod erase;
 mod events;
 mod expiry;
+mod export_bench;
 mod export_command;
 mod exports;
 mod fail_points;
@@ -24,6 +25,7 @@ mod json_objects;
 mod keys;
 mod limits;
 mod metrics;
+mod metrics_bench;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -128,6 +130,7 @@ pub(crate) fn list(trials: &mut Trials) {
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
+            parquet_opens_where_others_open_it,
             what_is_taken_out_can_be_sent_again,
             filters_and_columns_are_those_that_were_asked_for,
             a_download_can_go_on_where_it_broke_off,
@@ -358,11 +361,17 @@ pub(crate) fn list(trials: &mut Trials) {
     if std::env::var_os("INTAKE_EDGE_BENCH").is_some() {
         promises! { trials.add_alone: edge_bench { what_the_edge_costs } }
     }
+    if std::env::var_os("INTAKE_EXPORT_BENCH").is_some() {
+        promises! { trials.add_alone: export_bench { how_fast_orders_are_taken_out } }
+    }
     if std::env::var_os("INTAKE_STOCK_BENCH").is_some() {
         promises! { trials.add_alone: stock_bench { how_fast_stock_moves } }
     }
     if std::env::var_os("INTAKE_SEARCH_BENCH").is_some() {
         promises! { trials.add_alone: search_bench { how_fast_a_million_orders_are_searched } }
+    }
+    if std::env::var_os("INTAKE_METRICS_BENCH").is_some() {
+        promises! { trials.add_alone: metrics_bench { how_fast_sales_are_counted } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

@@ -91,7 +91,8 @@ fn settings() -> Settings {
         state_dir: folder("INTAKE_TESTS_DIR").unwrap_or_else(|| target.join("stack-tests")),
         api_port: 0,
         chunk_bytes: Some(CHUNK_BYTES as u64),
-        part_bytes: Some(PART_BYTES as u64),
+        // what is measured has parts as they are deployed
+        part_bytes: std::env::var_os("INTAKE_EXPORT_BENCH").is_none().then_some(PART_BYTES as u64),
         requests_per_minute: None,
         price_events_per_minute: None,
         price_events_of_product_per_minute: None,

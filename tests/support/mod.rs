@@ -10,6 +10,7 @@ mod ground;
 mod line;
 mod logs;
 mod oracle;
+pub(crate) mod parquet;
 mod probe;
 mod rows;
 mod scratch;

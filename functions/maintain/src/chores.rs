@@ -1,7 +1,7 @@
 //! Each chore can be run at any time, any number of times.
 
 use crate::retention::{self, Removed, Terms};
-use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, RefreshMetrics};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, RefreshMetrics, RunExport};
 use intake_aws::{Objects, Queue};
 use intake_domain::failure::Failure;
 use intake_domain::state::FileState;
@@ -10,7 +10,7 @@ use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
 use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
-use intake_postgres::{Database, Scope, admin, claims, contacts, metrics, webhooks};
+use intake_postgres::{Database, Scope, admin, claims, contacts, exports, metrics, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -27,6 +27,7 @@ pub(crate) struct Chores {
     pub(crate) objects: Objects,
     pub(crate) uploads: Queue,
     pub(crate) chunks: Lanes,
+    pub(crate) exports: Queue,
     pub(crate) metrics: Queue,
     pub(crate) turns: Turns,
 }
@@ -44,6 +45,7 @@ struct Work {
     half_expired: Vec<Uuid>,
     half_cancelled: Vec<Uuid>,
     webhooks: Vec<Uuid>,
+    exports: Vec<Uuid>,
     /// Sessions that have ended and told nobody.
     unannounced: Vec<Uuid>,
     /// Whether days wait to be counted.
@@ -116,12 +118,15 @@ impl Chores {
             .map(|webhook_id| DeliverWebhook { tenant_id: tenant, webhook_id: *webhook_id })
             .collect();
         self.turns.webhooks.send_all(&webhooks).await?;
+        let export = |export_id: &Uuid| RunExport { tenant_id: tenant, export_id: *export_id };
+        let exports: Vec<_> = work.exports.iter().map(export).collect();
+        self.exports.send_all(&exports).await?;
         self.record_contacts(tenant).await?;
         if work.has_touched_days {
             self.metrics.send_all(&[RefreshMetrics { tenant_id: tenant }]).await?;
         }
         let resent = work.stalled.iter().filter(|(file, _)| !file.has_expired).count();
-        Ok((work.expired.len(), resent + webhooks.len() + usize::from(work.has_touched_days)))
+        Ok((work.expired.len(), resent + webhooks.len() + exports.len() + usize::from(work.has_touched_days)))
     }
 
     /// Orders that were promoted before there were contacts have none, and a search by text cannot use its index before they do.
@@ -164,6 +169,7 @@ async fn find_work(scope: &mut Scope<'_>) -> Result<Work, intake_postgres::Error
         half_expired: ledger::half_expired_sessions(scope).await?,
         half_cancelled: ledger::half_cancelled_sessions(scope).await?,
         webhooks: webhooks::due(scope).await?,
+        exports: exports::due(scope).await?,
         unannounced: webhooks::unannounced(scope).await?,
         has_touched_days: metrics::is_touched(scope, COUNTED_AFTER_SECONDS).await?,
     };

@@ -24,6 +24,7 @@ async fn main() -> Result<(), Error> {
     let chunks = LaneUrls::read(&mut environment, "CHUNK");
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
+    let export_queue = environment.text("EXPORT_QUEUE_URL");
     let metrics_queue = environment.text("METRICS_QUEUE_URL");
     let terms = retention::Terms {
         policy: Policy {
@@ -44,6 +45,7 @@ async fn main() -> Result<(), Error> {
         uploads: Queue::new(&aws, upload_queue),
         objects: Objects::new(&aws, bucket),
         chunks: Lanes::new(&aws, chunks),
+        exports: Queue::new(&aws, export_queue),
         metrics: Queue::new(&aws, metrics_queue),
         turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
     };

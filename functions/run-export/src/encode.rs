@@ -63,7 +63,7 @@ impl<'a> Encoder<'a> {
                 if text.len() < PIECE_BYTES { Ok(None) } else { self.piece() }
             }
             Self::Parquet(group) => {
-                group.push(row)?;
+                group.push(row.cells())?;
                 if group.size_bytes() < ROW_GROUP_BYTES { Ok(None) } else { self.piece() }
             }
         }
@@ -104,4 +104,26 @@ pub(crate) fn header(order: &Order) -> std::io::Result<Bytes> {
     // a compressed file without a row is no empty one
     let is_needed = !header.is_empty() || order.compression != Compression::None && order.format != Format::Parquet;
     if is_needed { compress(order.compression, header) } else { Ok(Bytes::new()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::MultiGzDecoder;
+    use std::io::Read;
+
+    #[test]
+    fn pieces_in_a_row_are_a_file() {
+        let pieces = ["order_id\r\n", "", "1\r\n2\r\n"];
+        let packed = |compression| {
+            let pack = |text: &&str| compress(compression, text.as_bytes().to_vec()).expect("a piece");
+            pieces.iter().map(pack).collect::<Vec<_>>().concat()
+        };
+        let mut text = String::new();
+        MultiGzDecoder::new(packed(Compression::Gzip).as_slice()).read_to_string(&mut text).expect("gzip");
+        assert_eq!(text, pieces.concat());
+        let unpacked = zstd::stream::decode_all(packed(Compression::Zstd).as_slice()).expect("zstd");
+        assert_eq!(unpacked, pieces.concat().as_bytes());
+        assert_eq!(packed(Compression::None), pieces.concat().as_bytes());
+    }
 }

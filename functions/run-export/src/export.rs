@@ -63,9 +63,8 @@ impl Worker {
         let claim = async |scope: &mut Scope<'_>| exports::claim(scope, message.export_id).await;
         let Some(claim) = self.books.run("claim_export", message.tenant_id, claim).await? else { return Ok(()) };
         fail_point!("run-export.claimed", message.tenant_id);
-        let done = self.run(&leader, message, &export, &claim, delivery.deadline).await;
-        leader.end().await?;
-        done
+        self.run(&leader, message, &export, &claim, delivery.deadline).await?;
+        Ok(leader.end().await?)
     }
 
     /// Gives an export up whose message failed in its last delivery.
@@ -130,13 +129,13 @@ impl Worker {
         };
         match outcome {
             Ok(Outcome::Ended(Ended::Written(written))) => {
-                self.complete(message, export, claim.attempt, object_attempt, &written).await
+                self.complete(message, export, claim.attempt, object_attempt, &written, &told).await
             }
             Ok(Outcome::Ended(Ended::OutOfTime)) => self.hand_on(message, export, claim.attempt, &told).await,
             Ok(Outcome::Stopped) => {
                 tracing::info!("the export has ended, or another invocation has it in hand");
                 // an upload that is not in the books yet
-                if let Some(upload_id) = told.take().upload_id
+                if let Some(upload_id) = told.now().upload_id
                     && self.find(message).await?.is_none_or(|now| now.state.is_terminal())
                 {
                     self.objects.abort_multipart(&shape.object_key(object_attempt), &upload_id).await?;
@@ -202,11 +201,11 @@ impl Worker {
     }
 
     async fn record(&self, message: RunExport, attempt: i32, told: &Told) -> Result<bool, Error> {
-        let progress = told.take();
-        let has_more = progress.resume.is_some();
+        let progress = told.now();
         let record = async |scope: &mut Scope<'_>| exports::record(scope, message.export_id, attempt, &progress).await;
         let is_ours = self.books.run("record_export", message.tenant_id, record).await?;
-        if has_more {
+        told.is_written_down(&progress);
+        if progress.resume.is_some() {
             fail_point!("run-export.recorded", message.tenant_id);
         }
         Ok(is_ours)
@@ -219,12 +218,15 @@ impl Worker {
         attempt: i32,
         object_attempt: i32,
         written: &Written,
+        told: &Told,
     ) -> Result<(), Retry> {
         let RunExport { tenant_id, export_id } = message;
         fail_point!("run-export.written", tenant_id);
         let shape = export.order.shape(tenant_id);
         let manifest = manifest(export, &shape, written);
+        let progress = told.now();
         let complete = async |scope: &mut Scope<'_>| {
+            exports::record(scope, export_id, attempt, &progress).await?;
             exports::complete(scope, export_id, attempt, written.rows, written.bytes, &manifest).await
         };
         if !self.books.run("complete_export", tenant_id, complete).await? {

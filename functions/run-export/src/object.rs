@@ -64,12 +64,19 @@ impl Told {
         self.0.1.notified().await;
     }
 
-    /// How far it is; parts are told once.
-    pub(crate) fn take(&self) -> Progress {
-        let mut told = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = told.clone();
-        (told.parts, told.resume) = (Vec::new(), None);
-        now
+    /// How far it is, with all parts that have not been written down.
+    pub(crate) fn now(&self) -> Progress {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was told is written down: its parts need not be told once more.
+    pub(crate) fn is_written_down(&self, progress: &Progress) {
+        self.tell(|told| {
+            told.parts.drain(..progress.parts.len().min(told.parts.len()));
+            if told.resume == progress.resume {
+                told.resume = None;
+            }
+        });
     }
 }
 

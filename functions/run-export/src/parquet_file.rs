@@ -3,7 +3,6 @@
 
 use bytes::{Bytes, BytesMut};
 use intake_domain::export::{Cell, Column, Kind};
-use intake_postgres::exports::Row;
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::column::writer::{ColumnCloseResult, ColumnWriter};
 use parquet::data_type::{ByteArray, FixedLenByteArray};
@@ -109,8 +108,12 @@ impl<'a> RowGroup<'a> {
         self.size_bytes
     }
 
-    pub(crate) fn push(&mut self, row: &Row<'_>) -> Result<(), ParquetError> {
-        for ((values, levels), cell) in self.values.iter_mut().zip(&mut self.levels).zip(row.cells()) {
+    /// Adds a row: one cell for each column.
+    pub(crate) fn push<'c>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'c>, intake_postgres::Error>>,
+    ) -> Result<(), ParquetError> {
+        for ((values, levels), cell) in self.values.iter_mut().zip(&mut self.levels).zip(cells) {
             let cell = cell?;
             levels.push(i16::from(cell != Cell::Null));
             self.size_bytes += size_of::<i64>();
@@ -239,5 +242,63 @@ impl ParquetFile {
     pub(crate) fn finish(self) -> Result<Bytes, ParquetError> {
         self.writer.close()?;
         Ok(self.written.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use intake_domain::export::Source;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use uuid::Uuid;
+
+    /// Products, of which every other one has no category.
+    fn group(numbers: std::ops::Range<u32>) -> RowGroup<'static> {
+        let source = Source::by_name("products").expect("a source");
+        let mut group = RowGroup::new(source.columns);
+        for number in numbers {
+            let (id, sku) = (Uuid::from_u128(number.into()), format!("SKU-{number}"));
+            let category = if number.is_multiple_of(2) { Cell::Null } else { Cell::Uuid(id) };
+            let cells = [
+                Cell::Uuid(id),
+                Cell::Text(&sku),
+                Cell::Text("Kettle"),
+                Cell::Decimal(i64::from(number) * 100 + 5),
+                category,
+                Cell::Bool(true),
+                Cell::Micros(number.into()),
+            ];
+            group.push(cells.into_iter().map(Ok)).expect("a row");
+        }
+        group
+    }
+
+    #[test]
+    fn row_groups_put_together_are_one_file() {
+        let source = Source::by_name("products").expect("a source");
+        let mut file = ParquetFile::new(source.columns).expect("a file");
+        let mut bytes = Vec::new();
+        for numbers in [0..100, 100..101, 101..250] {
+            let (group, rows) = group(numbers.clone()).take().expect("a group").expect("rows");
+            assert_eq!(rows, i64::from(numbers.end - numbers.start));
+            bytes.extend_from_slice(&file.append(&group).expect("bytes"));
+        }
+        bytes.extend_from_slice(&file.finish().expect("an end"));
+        let read = SerializedFileReader::new(Bytes::from(bytes)).expect("a file");
+        assert_eq!(read.metadata().num_row_groups(), 3);
+        let rows: Vec<_> = read.get_row_iter(None).expect("rows").map(|row| row.expect("a row").to_string()).collect();
+        assert_eq!(rows.len(), 250);
+        for (number, row) in rows.iter().enumerate() {
+            assert!(row.contains(&format!("sku: \"SKU-{number}\"")), "{row}");
+            assert_eq!(row.contains("category_id: null"), number.is_multiple_of(2), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_have_no_row() {
+        let source = Source::by_name("stock").expect("a source");
+        assert!(RowGroup::new(source.columns).take().expect("none").is_none());
+        let bytes = ParquetFile::new(source.columns).and_then(ParquetFile::finish).expect("a file");
+        assert_eq!(SerializedFileReader::new(bytes).expect("a file").metadata().file_metadata().num_rows(), 0);
     }
 }

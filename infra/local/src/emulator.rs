@@ -23,7 +23,7 @@ use crate::{Say, Settings, front, tail, workspace};
 const FOREIGN: [&str; 6] = ["AWS_", "MINISTACK_", "LOCALSTACK_", "LAMBDA_", "S3_", "PYTHON"];
 
 /// The outputs of the template, by queue.
-const QUEUES: [(&str, &str); 14] = [
+const QUEUES: [(&str, &str); 16] = [
     ("uploads", "UploadQueueUrl"),
     ("uploads-dead-letters", "UploadDeadLettersUrl"),
     ("chunks", "ChunkQueueUrl"),
@@ -38,6 +38,8 @@ const QUEUES: [(&str, &str); 14] = [
     ("metrics-dead-letters", "MetricsDeadLettersUrl"),
     ("webhooks", "WebhookQueueUrl"),
     ("webhooks-dead-letters", "WebhookDeadLettersUrl"),
+    ("exports", "ExportQueueUrl"),
+    ("exports-dead-letters", "ExportDeadLettersUrl"),
 ];
 
 /// The running emulator.

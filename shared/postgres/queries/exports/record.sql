@@ -1,7 +1,7 @@
 -- How far the work has come. What is shown never goes back.
 update exports set
     worked_at = now(),
-    rows_estimated = greatest($4, rows_done, $5),
+    rows_estimated = case when $4::bigint is null then rows_estimated else greatest($4, rows_done, $5) end,
     rows_done = greatest(rows_done, $5),
     bytes_done = greatest(bytes_done, $6),
     upload_id = coalesce($7, upload_id),
