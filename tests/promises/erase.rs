@@ -4,7 +4,7 @@ use super::price_holds::hold;
 use super::prices::set_policy;
 use super::stock::update;
 use crate::support::{
-    Answer, File, Ground, PART_BYTES, Shop, at, counts, customer, id, item, ndjson, order, product, tables,
+    Answer, File, Ground, PART_BYTES, Shop, at, counts, customer, event, id, item, ndjson, order, product, tables,
 };
 use anyhow::{Context, Result, ensure};
 use intake::erase;
@@ -101,7 +101,9 @@ async fn asked(ground: &Ground, shop: &Shop) -> Result<()> {
 pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> Result<()> {
     let (shop, other) = (everywhere(&ground).await?, everywhere(&ground).await?);
     let [before, others] = [found(&ground, shop.id).await?, found(&ground, other.id).await?];
-    let has_nothing = |(what, count): &(&String, &u64)| **count == 0 && what.as_str() != "erasures";
+    // touched days may have been counted meanwhile, and then are noted no more
+    let fleeting = ["erasures", "sales_touches"];
+    let has_nothing = |(what, count): &(&String, &u64)| **count == 0 && !fleeting.contains(&what.as_str());
     let empty: Vec<_> = before.iter().filter(has_nothing).collect();
     ensure!(empty.is_empty(), "the test would not notice: {empty:?}");
     let session = shop.books.texts("select upload_token::text from upload_sessions limit 1", &[]).await?.remove(0);
@@ -119,8 +121,9 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     assert_eq!((done.removed["orders"], done.removed["tenants"], done.removed["objects in exports/"]), (61, 1, 1));
 
     let now = found(&ground, other.id).await?;
-    let differ: Vec<_> = others.iter().filter(|(what, count)| **what != "RateTable" && now[*what] != **count).collect();
-    assert!(differ.is_empty(), "another tenant has {differ:?} no more");
+    for what in ["customers", "orders", "order_keys", "order_items", "files", "rejects", "price_events", "objects"] {
+        assert_eq!((what, now[what]), (what, others[what]), "of another tenant");
+    }
     other.get("/api/v1/ingest/sessions").await?.json(200)?;
 
     // what was sent to it before is nobody's work
@@ -138,11 +141,11 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     }
     ensure!(shop.get(&format!("/api/v1/ingest/sessions/{session}/status")).await?.status != 200);
     // what came late is swept away
-    ground.invoke("Maintain", &crate::support::event("maintain.hourly")?).await?;
+    ground.invoke("Maintain", &event("maintain.hourly")?).await?;
     assert_eq!(found(&ground, shop.id).await?["objects"], 0);
 
     let again = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, shop.id, "else", &|_| ()).await?;
-    assert_eq!((again.erasure.finished_at, again.left), (done.erasure.finished_at, done.left));
+    assert_eq!((again.erasure.finished_at, again.left.values().sum::<u64>()), (done.erasure.finished_at, 0));
     let nobody = Uuid::now_v7();
     let unknown = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, nobody, "else", &|_| ()).await;
     assert!(unknown.is_err_and(|error| error.to_string().contains("there is no tenant")));
@@ -150,7 +153,12 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
 }
 
 pub(super) async fn an_erasure_in_the_middle_of_an_upload_leaves_nothing(ground: Arc<Ground>) -> Result<()> {
-    let shop = Shop::open(&ground).await?;
+    // what fails for want of its tenant is to come again soon
+    ground.hurried(erase_in_the_middle(&ground)).await
+}
+
+async fn erase_in_the_middle(ground: &Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(ground).await?;
     let files = [
         File::new("customers.ndjson", ndjson((0..600).map(customer))),
         File::new("orders.ndjson", ndjson((0..600).map(|number| order(number, "2026-01-31")))),
@@ -163,12 +171,13 @@ pub(super) async fn an_erasure_in_the_middle_of_an_upload_leaves_nothing(ground:
     while ground.armed("load-chunk.after-put", shop.id).is_some() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    asked(&ground, &shop).await?;
-    erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, shop.id, "the tests", &|_| ()).await?;
+    asked(ground, &shop).await?;
+    erase::erase(&ground.endpoints.owner_database_url, &stores(ground)?, shop.id, "the tests", &|_| ()).await?;
     ground.disarm("promote-file.before-commit", shop.id);
     ground.drained().await?;
-    ground.invoke("Maintain", &crate::support::event("maintain.hourly")?).await?;
-    let left: Vec<_> = found(&ground, shop.id).await?.into_iter().filter(|(_, count)| *count > 0).collect();
+    ensure!(ground.dead_letters().await? == 0, "what found no tenant was given up");
+    ground.invoke("Maintain", &event("maintain.hourly")?).await?;
+    let left: Vec<_> = found(ground, shop.id).await?.into_iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(left, [("erasures".to_owned(), 1)]);
     Ok(())
 }

@@ -14,6 +14,7 @@ mod erase;
 mod events;
 mod expiry;
 mod export_bench;
+mod export_command;
 mod exports;
 mod fail_points;
 mod files;
@@ -125,10 +126,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_body_that_is_too_large_is_a_problem,
             a_binary_body_arrives_byte_for_byte,
         }
-        erase {
-            an_erased_tenant_is_gone_everywhere,
-            an_erasure_in_the_middle_of_an_upload_leaves_nothing,
-        }
+        erase { an_erased_tenant_is_gone_everywhere }
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
@@ -144,6 +142,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_file_that_never_arrives_holds_nothing_up,
             parts_of_a_file_that_never_became_whole_are_dropped,
         }
+        export_command { an_interrupted_export_goes_on_as_the_same }
         idempotency {
             a_function_that_dies_at_any_step_has_one_effect,
             an_answer_is_given_again_byte_for_byte,
@@ -342,6 +341,7 @@ pub(crate) fn list(trials: &mut Trials) {
         crashes { a_killed_function_loses_and_doubles_nothing }
         exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
         dead_letters { poison_is_given_up_alone_and_resumed }
+        erase { an_erasure_in_the_middle_of_an_upload_leaves_nothing }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
         limits {
             two_functions_share_one_budget_over_a_minutes_edge,

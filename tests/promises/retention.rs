@@ -44,6 +44,19 @@ async fn stored(shop: &Shop) -> Result<[i64; 3]> {
     Ok(counts)
 }
 
+/// How many orders of June 2025 the metrics tell of, counted ahead and counted now.
+async fn sold_in_june(shop: &Shop) -> Result<[u64; 2]> {
+    let mut sold = [0; 2];
+    for (sold, precision) in sold.iter_mut().zip(["approx", "exact"]) {
+        let range = "group_by=day&start_date=2025-06-01&end_date=2025-06-30";
+        let path = format!("/api/v1/tenants/{}/metrics/sales?{range}&precision={precision}", shop.id);
+        let answer = shop.get(&path).await?.json(200)?;
+        let days = answer["data"].as_object().context("days")?;
+        *sold = days.values().filter_map(|day| day["num_orders"].as_u64()).sum();
+    }
+    Ok(sold)
+}
+
 /// Sends files of a shop whose books no longer balance, since rows that were promoted are gone.
 async fn resend(shop: &Shop, files: &[File]) -> Result<Value> {
     let session: Session = shop.declare(files).await?;
@@ -78,10 +91,14 @@ pub(super) async fn a_tenants_old_orders_go_with_all_that_belongs_to_them(ground
     }
     maintain(&ground).await?;
     assert_eq!(stored(&shop).await?, [180; 3], "nobody asked for anything");
+    ground.drained().await?;
+    assert_eq!(sold_in_june(&shop).await?, [60, 60]);
 
     wish(&shop, Wishes { order_months: Some(2), ..Wishes::default() }).await?;
     maintain(&ground).await?;
     assert_eq!(stored(&shop).await?, [60; 3]);
+    ground.drained().await?;
+    assert_eq!((sold_in_june(&shop).await?, sold_in_june(&other).await?), ([0, 0], [60, 60]));
     assert_eq!(count(&shop, "select count(*) from orders where order_date < now() - interval '4 months'").await?, 0);
     assert_eq!(stored(&other).await?, [180; 3], "another tenant keeps its own");
 

@@ -1,6 +1,6 @@
 //! Each chore can be run at any time, any number of times.
 
-use crate::retention::{self, Terms};
+use crate::retention::{self, Removed, Terms};
 use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, RefreshMetrics, RunExport};
 use intake_aws::{Objects, Queue};
 use intake_domain::failure::Failure;
@@ -77,7 +77,10 @@ impl Chores {
                 }
             }
         }
-        let removed = retention::run(&self.owner_database_url, &self.objects, self.terms).await?;
+        let Removed { counts: removed, touched } =
+            retention::run(&self.owner_database_url, &self.objects, self.terms).await?;
+        let touched: Vec<_> = touched.into_iter().map(|tenant_id| RefreshMetrics { tenant_id }).collect();
+        self.metrics.send_all(&touched).await?;
         tracing::info!(partitions, forgotten, expired, resent, failed, %removed, "chores done");
         Ok(json!({
             "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed,

@@ -16,6 +16,7 @@ use intake_postgres::{Client, retention};
 use jiff::Timestamp;
 use lambda_runtime::Error;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -42,6 +43,8 @@ struct Run<'a> {
     tenants: Vec<(Uuid, Policy)>,
     now: Timestamp,
     until: Instant,
+    /// Whose sales are to be counted anew.
+    touched: BTreeSet<Uuid>,
 }
 
 impl Run<'_> {
@@ -55,13 +58,21 @@ fn is_busy(error: &intake_postgres::Error) -> bool {
     error.is_lock_timeout()
 }
 
-/// Removes what is past its time and says how much of each kind. What fails keeps nothing else from being done.
-pub(crate) async fn run(owner_database_url: &str, objects: &Objects, terms: Terms) -> Result<Value, Error> {
+/// What a run has come to.
+pub(crate) struct Removed {
+    /// How much of each kind.
+    pub(crate) counts: Value,
+    /// The tenants whose sales are to be counted anew.
+    pub(crate) touched: BTreeSet<Uuid>,
+}
+
+/// Removes what is past its time. What fails keeps nothing else from being done.
+pub(crate) async fn run(owner_database_url: &str, objects: &Objects, terms: Terms) -> Result<Removed, Error> {
     let owner = intake_postgres::connect(owner_database_url).await?;
     let tenants = retention::tenants(&owner).await?;
     let tenants = tenants.iter().map(|(tenant, wishes)| (*tenant, terms.policy.with(wishes))).collect();
     let (now, until) = (Timestamp::now(), Instant::now() + PATIENCE);
-    let mut run = Run { owner, objects, terms, tenants, now, until };
+    let mut run = Run { owner, objects, terms, tenants, now, until, touched: BTreeSet::new() };
     let mut removed = Map::new();
     let mut note = |kind: &str, done: Result<u64, Error>| match done {
         Ok(count) => drop(removed.insert(kind.to_owned(), count.into())),
@@ -76,5 +87,5 @@ pub(crate) async fn run(owner_database_url: &str, objects: &Objects, terms: Term
     note("archived_months", orders::archive(&mut run).await);
     note("archived_orders", orders::clean_archive(&mut run).await);
     note("orders", orders::remove(&mut run).await);
-    Ok(Value::Object(removed))
+    Ok(Removed { counts: Value::Object(removed), touched: run.touched })
 }

@@ -92,8 +92,8 @@ impl Note {
         fs::rename(&draft, &self.path).with_context(context)
     }
 
-    /// Forgets it.
-    pub fn forget(self) -> anyhow::Result<()> {
+    /// Forgets what is noted.
+    pub fn clear(&self) -> anyhow::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove a note"),
             _ => Ok(()),

@@ -207,7 +207,8 @@ impl Orders {
         Self { ids, dates }
     }
 
-    /// Removes the keys and the items of orders that are not in `orders` any more, and the contacts that no other order has.
+    /// Removes the keys and the items of orders that are not in `orders` any more, and the contacts that no other order has,
+    /// and notes that the sales of their days are to be counted anew.
     async fn remove_what_belongs_to_them(&self, transaction: &Transaction<'_>, tenant: Uuid) -> Result<(), Error> {
         let (Some(first), Some(last)) = (self.dates.first(), self.dates.last()) else { return Ok(()) };
         let (name, sql) = sql!("remove_order_keys");
@@ -218,7 +219,9 @@ impl Orders {
         let contacts: BTreeSet<i64> = removed.iter().filter_map(|row| row.get("contact")).collect();
         let contacts: Vec<_> = contacts.into_iter().collect();
         let (name, sql) = sql!("remove_contacts");
-        transaction.execute(sql, &[&tenant, &contacts]).await.map(drop).map_err(Error::statement(name))
+        transaction.execute(sql, &[&tenant, &contacts]).await.map_err(Error::statement(name))?;
+        let (name, sql) = sql!("touch_days");
+        transaction.execute(sql, &[&tenant, &self.dates]).await.map(drop).map_err(Error::statement(name))
     }
 }
 

@@ -59,7 +59,10 @@ pub(super) async fn clean_archive(run: &mut Run<'_>) -> Result<u64, Error> {
                 }
                 match retention::clean_archived(&mut run.owner, &month.leaf, tenant).await {
                     Ok(0) => break,
-                    Ok(orders) => sum += orders,
+                    Ok(orders) => {
+                        sum += orders;
+                        run.touched.insert(tenant);
+                    }
                     Err(error) if is_busy(&error) => {
                         is_clean = false;
                         break;
@@ -84,7 +87,10 @@ pub(super) async fn remove(run: &mut Run<'_>) -> Result<u64, Error> {
         while run.has_time() {
             match retention::remove_orders(&mut run.owner, tenant, since.into()).await {
                 Ok(0) => break,
-                Ok(removed) => sum += removed,
+                Ok(removed) => {
+                    sum += removed;
+                    run.touched.insert(tenant);
+                }
                 Err(error) if is_busy(&error) => break,
                 Err(error) => return Err(error.into()),
             }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs::{self, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::api::{Api, Export, Manifest, Range, Refusal};
 use crate::downloads::{Note, Record};
@@ -120,37 +121,15 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
         None => KeyFile::open(&settings.state_dir)?.only_tenant().context("which tenant? give --tenant-id")?,
     };
     let note = Note::hold(&settings.state_dir, &args.out)?;
-    let part = part_of(&args.out);
-    let order = args.order();
-    let mut record = match note.read()? {
-        Some(record) if !args.fresh && record.is_of(api.url(), tenant, &order) => record,
-        _ => begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?,
-    };
-    let manifest = loop {
-        match finish(&api, &note, &mut record, output).await? {
-            Ended::Written(manifest) => break manifest,
-            Ended::Gone => {
-                output.say("the earlier export is gone, and ordered again");
-                record = begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?;
-            }
-            Ended::Badly(why) => {
-                note.forget()?;
-                bail!(why);
-            }
-        }
-    };
-    download(&api, &note, &mut record, &manifest, &part, output).await?;
-    if sha256(&part).await? != manifest.sha256 {
-        fs::remove_file(&part).await.with_context(|| format!("cannot remove {}", part.display()))?;
-        bail!("what arrived is not what was written; it is removed, and the same command fetches it again");
+    if args.fresh {
+        note.clear()?;
     }
-    fs::rename(&part, &args.out).await.with_context(|| format!("cannot write {}", args.out.display()))?;
-    note.forget()?;
+    let (export_id, manifest) = fetch(&api, tenant, &args.order(), &args.out, note, output).await?;
     let (rows, bytes) = (grouped(manifest.rows), size(manifest.bytes));
     output.say(&format!("{rows} rows, {bytes} in {}", args.out.display()));
     output.result(&json!({
         "tenant_id": tenant,
-        "export_id": record.export_id,
+        "export_id": export_id,
         "dataset": args.dataset,
         "format": args.format,
         "file": args.out,
@@ -159,6 +138,44 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
         "sha256": manifest.sha256,
     }))?;
     Ok(Verdict::Good)
+}
+
+/// Has the file of an order written and fetches it to `out`; what is noted of the same order goes on. Answers which export
+/// it was, and what its file is.
+pub async fn fetch(
+    api: &Api,
+    tenant: Uuid,
+    order: &Value,
+    out: &Path,
+    note: Note,
+    output: &Output,
+) -> anyhow::Result<(Option<Uuid>, Manifest)> {
+    let part = part_of(out);
+    let mut record = match note.read()? {
+        Some(record) if record.is_of(api.url(), tenant, order) => record,
+        _ => begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?,
+    };
+    let manifest = loop {
+        match finish(api, &note, &mut record, output).await? {
+            Ended::Written(manifest) => break manifest,
+            Ended::Gone => {
+                output.say("the earlier export is gone, and ordered again");
+                record = begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?;
+            }
+            Ended::Badly(why) => {
+                note.clear()?;
+                bail!(why);
+            }
+        }
+    };
+    download(api, &note, &mut record, &manifest, &part, output).await?;
+    if sha256(&part).await? != manifest.sha256 {
+        fs::remove_file(&part).await.with_context(|| format!("cannot remove {}", part.display()))?;
+        bail!("what arrived is not what was written; it is removed, and the same command fetches it again");
+    }
+    fs::rename(&part, out).await.with_context(|| format!("cannot write {}", out.display()))?;
+    note.clear()?;
+    Ok((record.export_id, manifest))
 }
 
 /// `FILE.part` of `FILE`.
