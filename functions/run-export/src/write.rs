@@ -137,7 +137,12 @@ impl Work<'_> {
 }
 
 /// Gives ranges to readers in their order, and their pieces to the writer in the same.
-async fn give(mut ranges: mpsc::UnboundedReceiver<RangeOfRows>, jobs: mpsc::Sender<Job>, coming: mpsc::Sender<Coming>) {
+async fn give(
+    mut ranges: mpsc::UnboundedReceiver<RangeOfRows>,
+    jobs: mpsc::Sender<Job>,
+    coming: mpsc::Sender<Coming>,
+    format: Format,
+) {
     while let Some(RangeOfRows { range, .. }) = ranges.recv().await {
         let (pieces_in, pieces) = mpsc::channel(if format == Format::Parquet { ROW_GROUPS } else { PIECES });
         let is_awaited = coming.send(Coming { to: range.to, pieces }).await.is_ok();
