@@ -13,12 +13,14 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
         ("LoadChunk", "load-chunk.chunk"),
         ("PromoteFile", "promote-file.file"),
         ("RefreshMetrics", "refresh-metrics.tenant"),
+        ("RunExport", "run-export.export"),
         ("DeliverWebhook", "deliver-webhook.webhook"),
         ("RecordDeadLetter", "record-dead-letter.object-created"),
         ("RecordDeadLetter", "record-dead-letter.chunk"),
         ("RecordDeadLetter", "record-dead-letter.promotion"),
         ("RecordDeadLetter", "record-dead-letter.webhook"),
         ("RecordDeadLetter", "record-dead-letter.metrics"),
+        ("RecordDeadLetter", "record-dead-letter.export"),
     ] {
         assert_eq!(ground.invoke(function, &event(name)?).await?, acknowledged, "{name}");
     }
@@ -27,7 +29,11 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
     assert!(["partitions", "expired", "resent"].iter().all(|chore| chores[chore].is_u64()), "{chores}");
 
     assert_eq!(ground.invoke("Site", &event("site.docs")?).await?["statusCode"], 200);
-    for (function, name) in [("StockApi", "stock-api.bulk-update"), ("PriceApi", "price-api.price-event")] {
+    for (function, name) in [
+        ("StockApi", "stock-api.bulk-update"),
+        ("PriceApi", "price-api.price-event"),
+        ("ReportApi", "report-api.orders-search"),
+    ] {
         assert_eq!(ground.invoke(function, &event(name)?).await?["statusCode"], 401, "the sample's tenant is unknown");
     }
     let mut request = event("ingest-api.create-session")?;
@@ -52,6 +58,8 @@ pub(super) async fn malformed_messages_are_dropped(ground: Arc<Ground>) -> Resul
         ("promotions", "PromoteFile", json!({"tenant_id": nothing, "file_id": nothing}).to_string()),
         ("metrics", "RefreshMetrics", "{}".to_owned()),
         ("metrics", "RefreshMetrics", json!({"tenant_id": nothing}).to_string()),
+        ("exports", "RunExport", "{}".to_owned()),
+        ("exports", "RunExport", json!({"tenant_id": nothing, "export_id": nothing}).to_string()),
         ("webhooks", "DeliverWebhook", "{}".to_owned()),
         ("webhooks", "DeliverWebhook", json!({"tenant_id": nothing, "webhook_id": nothing}).to_string()),
     ];

@@ -24,6 +24,7 @@ mod json_objects;
 mod keys;
 mod limits;
 mod metrics;
+mod metrics_bench;
 mod openapi;
 mod policies;
 mod price_anomalies;
@@ -369,6 +370,9 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_SEARCH_BENCH").is_some() {
         promises! { trials.add_alone: search_bench { how_fast_a_million_orders_are_searched } }
+    }
+    if std::env::var_os("INTAKE_METRICS_BENCH").is_some() {
+        promises! { trials.add_alone: metrics_bench { how_fast_sales_are_counted } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, export, generate, ingest, logs, migrate, rejects, resume, session, sessions, status,
-    tenants, up, webhooks,
+    cancel, demo, doctor, down, export, generate, ingest, logs, metrics, migrate, rejects, resume, session, sessions,
+    status, tenants, up, webhooks,
 };
 use intake::output::{Output, Verdict};
 
@@ -40,6 +40,8 @@ enum Command {
     Doctor,
     /// Bring the database's schema up to date
     Migrate(migrate::Args),
+    /// Count sales anew that are counted ahead
+    Metrics(metrics::Args),
     /// Manage tenants and their keys
     Tenants(tenants::Args),
     /// Generate data files
@@ -92,6 +94,7 @@ async fn run(command: &Command, output: &Output) -> anyhow::Result<Verdict> {
         Command::Logs(args) => logs::run(args, output).await,
         Command::Doctor => doctor::run(output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
+        Command::Metrics(args) => metrics::run(args, output).await,
         Command::Tenants(args) => tenants::run(args, output).await,
         Command::Gen(args) => generate::run(args, output),
         Command::Ingest(args) => ingest::run(args, output).await,

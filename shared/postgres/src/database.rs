@@ -14,6 +14,8 @@ use uuid::Uuid;
 /// The connection of one execution environment: opened when first needed, and again when it was lost.
 pub struct Database {
     config: Config,
+    /// Whether the role may own the schema.
+    is_owners: bool,
     connection: Mutex<Option<Connection>>,
 }
 
@@ -34,11 +36,23 @@ impl Database {
     pub fn new(url: &str, application: &str) -> Result<Self, Error> {
         let mut config: Config = url.parse().map_err(Error::Url)?;
         config.application_name(application).connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { config, connection: Mutex::new(None) })
+        Ok(Self { config, is_owners: false, connection: Mutex::new(None) })
+    }
+
+    /// As [`new`](Self::new), for the operator, who is the owner of the schema. Its policies hold for him, too, in transactions
+    /// of a tenant.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn of_owner(url: &str, application: &str) -> Result<Self, Error> {
+        Ok(Self { is_owners: true, ..Self::new(url, application)? })
     }
 
     async fn connect(&self) -> Result<Connection, Error> {
         let client = open(&self.config).await?;
+        if self.is_owners {
+            return Ok(Connection { client, copies: HashMap::new() });
+        }
         let name = "assert_unprivileged";
         let row = client
             .query_typed(include_str!("../queries/assert_unprivileged.sql"), &[])
@@ -89,7 +103,7 @@ impl Database {
     /// Another connection to the same database, which is not open yet.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { config: self.config.clone(), connection: Mutex::new(None) }
+        Self { config: self.config.clone(), is_owners: self.is_owners, connection: Mutex::new(None) }
     }
 
     /// Begins a transaction that sees and writes the rows of `tenant` alone.

@@ -26,8 +26,8 @@ macro_rules! sql {
     };
 }
 
-/// Days are counted together until they have so many orders, which bounds the memory: some 200 bytes an order with three items.
-const ORDERS_AT_ONCE: usize = 200_000;
+/// Days are counted together until they have so many orders, which bounds the memory: some 300 bytes an order with three items.
+const ORDERS_AT_ONCE: usize = 400_000;
 
 /// A batch is ended after so long.
 const BATCH_TIME: Duration = Duration::from_secs(5);

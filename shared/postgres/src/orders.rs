@@ -3,7 +3,8 @@
 //! A [`Search`] goes on step by step, each a transaction of its own, so that nothing of the database is held while an answer
 //! is sent. Which way it goes is settled by the first step:
 //!
-//! - Where a text or products narrow it down to few orders, these are found first, and then read by their keys.
+//! - Where a text or products narrow it down to few orders, these are found first, and then read by their keys; where few
+//!   contacts have a text and many orders, the same is done month by month.
 //! - Else orders are read in the order of pages, month by month: in one month there is one partition with one index, in the
 //!   order of pages already, while an order over all months asks each of them for its first row.
 //!
@@ -30,11 +31,14 @@ macro_rules! sql {
 }
 
 /// How many contacts are looked up at most; a text that finds more is looked for in the order of pages.
-const MAX_CONTACTS: i32 = 1_000;
+const MAX_CONTACTS: i32 = 3_000;
 
 /// How many orders are gathered before the first of them is read. Where there are more, they are met often enough in the order of
 /// pages.
 const MAX_GATHERED: i64 = 3_000;
+
+/// How many orders of one month are gathered, where a text finds more over all months.
+const MAX_GATHERED_OF_MONTH: i64 = 20_000;
 
 /// How many rows a text is looked for in at least.
 const MIN_TEXT_ROWS: i64 = 500;
@@ -52,6 +56,8 @@ pub struct Position {
 }
 
 /// A stored order.
+///
+/// Its columns are read by their places: looked up by name, they would take longer than all else that is done with a row.
 pub struct Order(Row);
 
 impl Order {
@@ -64,7 +70,7 @@ impl Order {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.0.get("order_id")
+        self.0.get(1)
     }
 
     /// Where it stands.
@@ -76,55 +82,55 @@ impl Order {
     /// The id that its shop knows it by.
     #[must_use]
     pub fn external_id(&self) -> &str {
-        self.0.get("external_order_id")
+        self.0.get(2)
     }
 
     /// Whose it is.
     #[must_use]
     pub fn customer(&self) -> Option<Uuid> {
-        self.0.get("customer_id")
+        self.0.get(3)
     }
 
     /// What it has of its customer.
     #[must_use]
     pub fn contact(&self) -> Contact<'_> {
-        Contact { name: self.0.get("customer_name_snapshot"), email: self.0.get("customer_email_snapshot") }
+        Contact { name: self.0.get(4), email: self.0.get(5) }
     }
 
     /// Its total, in hundredths.
     #[must_use]
     pub fn total(&self) -> i64 {
-        self.0.get::<_, Cents>("total_amount").0
+        self.0.get::<_, Cents>(6).0
     }
 
     /// The currency of its total.
     #[must_use]
     pub fn currency(&self) -> &str {
-        self.0.get("currency")
+        self.0.get(7)
     }
 
     /// Its status.
     #[must_use]
     pub fn status(&self) -> &str {
-        self.0.get("order_status")
+        self.0.get(8)
     }
 
     /// Its date, in microseconds since 1970.
     #[must_use]
     pub fn date(&self) -> i64 {
-        self.0.get::<_, Micros>("order_date").0
+        self.0.get::<_, Micros>(0).0
     }
 
     /// When it was created, in microseconds since 1970.
     #[must_use]
     pub fn created_at(&self) -> i64 {
-        self.0.get::<_, Micros>("created_at").0
+        self.0.get::<_, Micros>(9).0
     }
 
     /// The text of an object of JSON.
     #[must_use]
     pub fn payload(&self) -> Option<&str> {
-        self.0.get("raw_payload")
+        self.0.get(10)
     }
 }
 
@@ -171,12 +177,34 @@ pub struct Search {
 pub enum Place {
     /// It has not begun; it leaves out what comes before an order, and the order too.
     Start(Option<Position>),
-    /// It reads these orders, those before the index are read.
-    Gathered(Arc<[Position]>, usize),
-    /// It reads the orders of a month, all or those after one of it.
-    Month(Range<i64>, Option<Position>),
+    /// It reads orders that were gathered.
+    Gathered(Gathered),
+    /// It reads the orders of a month.
+    Month(Month),
     /// There is nothing left.
     End,
+}
+
+/// Orders that were gathered.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// All of them, in the order of pages.
+    keys: Arc<[Position]>,
+    /// How many of them are read.
+    read: usize,
+    /// Where they are of one month alone: what contacts they are of, and where the month begins.
+    of_month: Option<(Arc<[i64]>, i64)>,
+}
+
+/// A month that is read.
+#[derive(Clone, Debug)]
+pub struct Month {
+    /// From when to when.
+    range: Range<i64>,
+    /// Of it what comes after an order.
+    after: Option<Position>,
+    /// The contacts that may contain the text, where they are few.
+    contacts: Option<Arc<[i64]>>,
 }
 
 /// What a step has found.
@@ -209,8 +237,8 @@ impl Search {
         };
         let (read, mut step) = match place {
             Place::Start(_) | Place::End => (Read::default(), Step { orders: Vec::new(), place: Place::End }),
-            Place::Gathered(keys, at) => self.read_gathered(&scope, keys, at, most).await?,
-            Place::Month(month, after) => self.read_month(&scope, month, after, most).await?,
+            Place::Gathered(gathered) => self.read_gathered(&scope, gathered, most).await?,
+            Place::Month(month) => self.read_month(&scope, month, most).await?,
         };
         if read.is_cut {
             // what is still on its way would be waited for: dropped, the transaction takes its connection with it
@@ -226,25 +254,32 @@ impl Search {
 
     /// Settles which way the search goes.
     async fn begin(&self, scope: &Scope<'_>, after: Option<Position>) -> Result<Place, Error> {
-        let gathered = match self.gather_by_text(scope).await? {
-            None => self.gather_by_products(scope).await?,
-            gathered => gathered,
+        let contacts = match &self.needle {
+            Some(needle) => contacts::find(scope, needle, MAX_CONTACTS).await?.map(Arc::from),
+            None => None,
         };
-        if let Some(mut keys) = gathered {
-            keys.retain(|key| after.is_none_or(|after| *key < after));
-            keys.sort_unstable_by(|one, other| other.cmp(one));
-            return Ok(Place::Gathered(keys.into(), 0));
+        let mut gathered = None;
+        if let Some(contacts) = &contacts {
+            let (start, end) = (self.filter.start, self.filter.end);
+            gathered = keys_of_contacts(scope, contacts, start, end, MAX_GATHERED).await?;
+        }
+        if gathered.is_none() {
+            gathered = self.keys_of_products(scope).await?;
+        }
+        if let Some(keys) = gathered {
+            return Ok(Place::Gathered(Gathered { keys: in_order(keys, after), read: 0, of_month: None }));
         }
         let before = after.map(|after| after.date + 1).into_iter().chain(self.filter.end).min();
-        self.month_before(scope, before, after).await
+        self.month_before(scope, before, after, contacts).await
     }
 
-    /// The newest month that has orders before an instant, from the one after `after` on.
+    /// The newest month that has orders before an instant, as far as they come after one of them.
     async fn month_before(
         &self,
         scope: &Scope<'_>,
         before: Option<i64>,
         after: Option<Position>,
+        contacts: Option<Arc<[i64]>>,
     ) -> Result<Place, Error> {
         let (name, sql) = sql!("newest");
         let (start, end) = (self.filter.start.map(Micros), before.map(Micros));
@@ -255,29 +290,18 @@ impl Search {
         let month = month_of(newest).ok_or(Error::Corrupt("an order of no year that calendars know"))?;
         let start = self.filter.start.map_or(month.start, |start| start.max(month.start));
         let end = before.map_or(month.end, |before| before.min(month.end));
-        Ok(Place::Month(start..end, after))
+        if let Some(contacts) = &contacts {
+            let keys = keys_of_contacts(scope, contacts, Some(start), Some(end), MAX_GATHERED_OF_MONTH).await?;
+            if let Some(keys) = keys {
+                let of_month = Some((Arc::clone(contacts), start));
+                return Ok(Place::Gathered(Gathered { keys: in_order(keys, after), read: 0, of_month }));
+            }
+        }
+        Ok(Place::Month(Month { range: start..end, after, contacts }))
     }
 
-    /// The keys of the orders that may contain the text, among others of the same contacts.
-    async fn gather_by_text(&self, scope: &Scope<'_>) -> Result<Option<Vec<Position>>, Error> {
-        let Some(needle) = &self.needle else { return Ok(None) };
-        let Some(contacts) = contacts::find(scope, needle, MAX_CONTACTS).await? else { return Ok(None) };
-        let (name, sql) = sql!("keys_of_contacts");
-        let (start, end) = (self.filter.start.map(Micros), self.filter.end.map(Micros));
-        let with = [
-            (&scope.tenant() as _, Type::UUID),
-            (&contacts as _, Type::INT8_ARRAY),
-            (&start as _, Type::TIMESTAMPTZ),
-            (&end as _, Type::TIMESTAMPTZ),
-            (&(MAX_GATHERED + 1) as _, Type::INT8),
-        ];
-        let keys = scope.query(name, sql, &with).await?;
-        let is_all = keys.len() as i64 <= MAX_GATHERED;
-        Ok(is_all.then(|| keys.iter().map(position).collect()))
-    }
-
-    /// The keys of the orders of the products.
-    async fn gather_by_products(&self, scope: &Scope<'_>) -> Result<Option<Vec<Position>>, Error> {
+    /// The keys of the orders of the products; `None` where no products are named, or they have too many.
+    async fn keys_of_products(&self, scope: &Scope<'_>) -> Result<Option<Vec<Position>>, Error> {
         let products = &self.filter.products;
         if products.is_empty() {
             return Ok(None);
@@ -304,17 +328,18 @@ impl Search {
         Ok(Some(keys.iter().map(position).collect()))
     }
 
-    async fn read_gathered(
-        &self,
-        scope: &Scope<'_>,
-        keys: Arc<[Position]>,
-        at: usize,
-        most: usize,
-    ) -> Result<(Read, Step), Error> {
+    async fn read_gathered(&self, scope: &Scope<'_>, gathered: Gathered, most: usize) -> Result<(Read, Step), Error> {
+        let Gathered { keys, read: at, of_month } = &gathered;
         let end = keys.len().min(at.saturating_add(most));
-        let wanted = keys.get(at..end).unwrap_or_default();
+        let wanted = keys.get(*at..end).unwrap_or_default();
         let (Some(newest), Some(oldest)) = (wanted.first(), wanted.last()) else {
-            return Ok((Read::default(), Step { orders: Vec::new(), place: Place::End }));
+            let place = match of_month {
+                Some((contacts, start)) => {
+                    self.month_before(scope, Some(*start), None, Some(Arc::clone(contacts))).await?
+                }
+                None => Place::End,
+            };
+            return Ok(Read::default().into_step(place));
         };
         let dates: Vec<_> = wanted.iter().map(|key| Micros(key.date)).collect();
         let ids: Vec<_> = wanted.iter().map(|key| key.order).collect();
@@ -327,39 +352,45 @@ impl Search {
         ];
         let (name, sql) = sql!("of_keys");
         let read = self.read(scope, name, sql, keys_and_bounds, wanted.len() as i64).await?;
-        let at = match read.orders.last().filter(|_| read.is_cut) {
+        let done = match read.orders.last().filter(|_| read.is_cut) {
             // the keys are in the order of pages, the newest first
             Some(last) => at + wanted.partition_point(|key| *key >= last.position()),
             None => end,
         };
-        let place = if at < keys.len() { Place::Gathered(keys, at) } else { Place::End };
+        let place = if done < keys.len() || of_month.is_some() {
+            Place::Gathered(Gathered { read: done, ..gathered })
+        } else {
+            Place::End
+        };
         Ok(read.into_step(place))
     }
 
-    async fn read_month(
-        &self,
-        scope: &Scope<'_>,
-        month: Range<i64>,
-        after: Option<Position>,
-        most: usize,
-    ) -> Result<(Read, Step), Error> {
-        let (start, end) = (Micros(month.start), Micros(month.end));
+    async fn read_month(&self, scope: &Scope<'_>, month: Month, most: usize) -> Result<(Read, Step), Error> {
+        let Month { range, after, contacts } = month;
+        let (start, end) = (Micros(range.start), Micros(range.end));
         let (date, order) = (after.map(|after| Micros(after.date)), after.map(|after| after.order));
         let bounds: [Parameter<'_>; 4] =
             [(&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&date, Type::TIMESTAMPTZ), (&order, Type::UUID)];
-        let (name, sql) = sql!("page");
+        let filter = &self.filter;
+        let is_for_few = filter.min_total.is_some()
+            || filter.max_total.is_some()
+            || !filter.statuses.is_empty()
+            || !filter.products.is_empty();
+        let (name, sql) = if is_for_few { sql!("page_of_few") } else { sql!("page") };
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         // a text is found in some of them alone
         let most = if self.needle.is_some() { most.max(MIN_TEXT_ROWS) } else { most };
         let read = self.read(scope, name, sql, bounds, most).await?;
         let place = match read.orders.last() {
-            Some(last) if read.is_cut || read.orders.len() as i64 >= most => Place::Month(month, Some(last.position())),
-            _ => self.month_before(scope, Some(month.start), None).await?,
+            Some(last) if read.is_cut || read.orders.len() as i64 >= most => {
+                Place::Month(Month { range, after: Some(last.position()), contacts })
+            }
+            _ => self.month_before(scope, Some(range.start), None, contacts).await?,
         };
         Ok(read.into_step(place))
     }
 
-    /// Runs one of the two statements, which differ in four of their parameters.
+    /// Runs a statement that reads orders; they differ in four of their parameters.
     async fn read(
         &self,
         scope: &Scope<'_>,
@@ -416,6 +447,34 @@ impl Read {
         let orders = std::mem::take(&mut self.orders);
         (self, Step { orders, place })
     }
+}
+
+/// The keys of the orders of contacts; `None` where they are more than `most`.
+async fn keys_of_contacts(
+    scope: &Scope<'_>,
+    contacts: &[i64],
+    start: Option<i64>,
+    end: Option<i64>,
+    most: i64,
+) -> Result<Option<Vec<Position>>, Error> {
+    let (name, sql) = sql!("keys_of_contacts");
+    let (start, end) = (start.map(Micros), end.map(Micros));
+    let with = [
+        (&scope.tenant() as _, Type::UUID),
+        (&contacts as _, Type::INT8_ARRAY),
+        (&start as _, Type::TIMESTAMPTZ),
+        (&end as _, Type::TIMESTAMPTZ),
+        (&(most + 1) as _, Type::INT8),
+    ];
+    let keys = scope.query(name, sql, &with).await?;
+    Ok((keys.len() as i64 <= most).then(|| keys.iter().map(position).collect()))
+}
+
+/// Keys in the order of pages, as far as they come after an order.
+fn in_order(mut keys: Vec<Position>, after: Option<Position>) -> Arc<[Position]> {
+    keys.retain(|key| after.is_none_or(|after| *key < after));
+    keys.sort_unstable_by(|one, other| other.cmp(one));
+    keys.into()
 }
 
 fn position(row: &Row) -> Position {

@@ -8,6 +8,7 @@ pub mod export;
 pub mod generate;
 pub mod ingest;
 pub mod logs;
+pub mod metrics;
 pub mod migrate;
 pub mod rejects;
 pub mod resume;

@@ -1,2 +1,5 @@
--- The days of a tenant are counted by one at a time.
-select pg_advisory_xact_lock(hashtextextended('metrics/' || $1::text, 0))
+-- The days of a tenant are counted by one at a time. Many days are joined in memory, and few are there before another process
+-- would have begun to help.
+select
+    pg_advisory_xact_lock(hashtextextended('metrics/' || $1::text, 0)),
+    set_config('work_mem', '64MB', true), set_config('max_parallel_workers_per_gather', '0', true)
