@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 const ORDERS: u64 = 1_000_000;
 
 /// What the function may take, in MiB, whatever the number of rows.
-const MAX_MIB: u64 = 128;
+pub(super) const MAX_MIB: u64 = 128;
 
 /// Orders of three years, each like one of the demo's.
 const FILL: &str = "insert into orders
@@ -42,7 +42,7 @@ async fn copied(client: &Client, select: &str) -> Result<(f64, usize)> {
 }
 
 /// The most memory that processes of a function have taken, in MiB.
-fn peak_mib(ground: &Ground, binary: &str) -> u64 {
+pub(super) fn peak_mib(ground: &Ground, binary: &str) -> u64 {
     let of = |pid: i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,5 +1,6 @@
 //! Rows are taken out as they are at one moment, in every format, whatever dies meanwhile.
 
+use super::export_bench::{MAX_MIB, peak_mib};
 use crate::support::{Answer, File, Ground, Shop, at, counts, customer, id, item, ndjson, order, product};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -468,6 +469,27 @@ pub(super) async fn an_order_is_one_export_however_often_it_is_sent(ground: Arc<
     let cursor = page["next_cursor"].as_str().context("a cursor")?;
     let page = shop.get(&format!("{}?limit=1&cursor={cursor}", path_of(&shop))).await?.json(200)?;
     ensure!(page["exports"][0]["export_id"] == export.to_string() && page["next_cursor"].is_null(), "{page}");
+    Ok(())
+}
+
+pub(super) async fn memory_does_not_grow_with_the_file(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    // payloads of 6 KiB, which no compression makes small, and one of a MiB now and then
+    let fill = "insert into orders
+        select $1, gen_random_uuid(), 'ORD-' || number, null, null, null, 1, 'USD', 'pending',
+            timestamptz '2026-01-01' + number * interval '1 minute', jsonb_build_object('text', (
+                select string_agg(md5(random()::text), '')
+                from generate_series(1, case when number % 2000 = 0 then 30000 else 190 end) where number > 0
+            )), now()
+        from generate_series(1, 8000) as number";
+    shop.books.execute(fill, &[&shop.id]).await?;
+    for format in ["json", "parquet"] {
+        let status = ended(&shop, ordered(&shop, &json!({"format": format})).await?).await?;
+        let bytes = status["bytes_done"].as_u64().context("bytes")?;
+        ensure!(status["manifest"]["rows"] == 8_000 && bytes > 20 << 20, "{status:#}");
+    }
+    let peak = peak_mib(&ground, "run-export");
+    ensure!(peak > 0 && peak < MAX_MIB, "the function took {peak} MiB");
     Ok(())
 }
 

@@ -133,6 +133,7 @@ pub(crate) fn list(trials: &mut Trials) {
             parquet_opens_where_others_open_it,
             what_is_taken_out_can_be_sent_again,
             filters_and_columns_are_those_that_were_asked_for,
+            memory_does_not_grow_with_the_file,
             a_download_can_go_on_where_it_broke_off,
             a_wrong_order_is_pointed_at,
             an_order_is_one_export_however_often_it_is_sent,

@@ -13,7 +13,7 @@ use std::io::Write;
 const PIECE_BYTES: usize = 512 << 10;
 
 /// A row group ends after the row that takes it over so many bytes, uncompressed.
-const ROW_GROUP_BYTES: usize = 8 << 20;
+const ROW_GROUP_BYTES: usize = 6 << 20;
 
 /// zstd's own middle; and of gzip the level that still keeps up with the database.
 const ZSTD_LEVEL: i32 = 3;

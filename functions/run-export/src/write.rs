@@ -21,6 +21,9 @@ const READERS: usize = 2;
 /// are.
 const PIECES: usize = 8;
 
+/// The same of row groups, which are larger.
+const ROW_GROUPS: usize = 1;
+
 /// The largest part.
 const MAX_PART_BYTES: usize = 8 << 20;
 
@@ -124,7 +127,7 @@ impl Work<'_> {
             Ok(())
         };
         let giving = async {
-            give(ranges, jobs_in, coming_in).await;
+            give(ranges, jobs_in, coming_in, order.format).await;
             Ok(())
         };
         let writing = put_together(&order, tenant, coming, object, until);
@@ -134,9 +137,14 @@ impl Work<'_> {
 }
 
 /// Gives ranges to readers in their order, and their pieces to the writer in the same.
-async fn give(mut ranges: mpsc::UnboundedReceiver<RangeOfRows>, jobs: mpsc::Sender<Job>, coming: mpsc::Sender<Coming>) {
+async fn give(
+    mut ranges: mpsc::UnboundedReceiver<RangeOfRows>,
+    jobs: mpsc::Sender<Job>,
+    coming: mpsc::Sender<Coming>,
+    format: Format,
+) {
     while let Some(RangeOfRows { range, .. }) = ranges.recv().await {
-        let (pieces_in, pieces) = mpsc::channel(PIECES);
+        let (pieces_in, pieces) = mpsc::channel(if format == Format::Parquet { ROW_GROUPS } else { PIECES });
         let is_awaited = coming.send(Coming { to: range.to, pieces }).await.is_ok();
         if !is_awaited || jobs.send(Job { range, pieces: pieces_in }).await.is_err() {
             return;
