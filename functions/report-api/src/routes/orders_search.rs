@@ -22,8 +22,8 @@ use uuid::Uuid;
 const MAX_LIMIT: i64 = 100_000;
 const DEFAULT_LIMIT: i64 = 10_000;
 
-/// How many orders are read at a time: few at first, so that the first one is there soon, and then more and more.
-const PAGE_ROWS: [usize; 3] = [10, 1_000, 5_000];
+/// How many orders are read at a time: one at first, so that it is there soon however few are found, and then more and more.
+const PAGE_ROWS: [usize; 4] = [1, 100, 1_000, 5_000];
 
 /// What the names of an order's fields take in a line at most, in bytes.
 const NAMES_BYTES: usize = 300;
