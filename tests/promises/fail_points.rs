@@ -47,6 +47,10 @@ enum Way {
     Prices,
     /// None: `metrics.rs` sees to it.
     Metrics,
+    /// None: `exports.rs` sees to it.
+    Export,
+    /// None: `retention.rs` sees to it.
+    Retention,
 }
 
 /// Every point, with the upload that passes it.
@@ -85,6 +89,8 @@ const POINTS: &[(&str, Way)] = &[
     ("record-dead-letter.recorded", Way::Poison),
     ("record-dead-letter.woken", Way::Poison),
     ("maintain.after-expiry", Way::Expired),
+    ("maintain.after-objects", Way::Retention),
+    ("maintain.within-archive", Way::Retention),
     ("deliver-webhook.loaded", Way::Webhook),
     ("deliver-webhook.called", Way::Webhook),
     ("deliver-webhook.recorded", Way::Webhook),
@@ -99,6 +105,13 @@ const POINTS: &[(&str, Way)] = &[
     ("price-api.after-commit", Way::Prices),
     ("refresh-metrics.before-commit", Way::Metrics),
     ("refresh-metrics.after-commit", Way::Metrics),
+    ("report-api.export-ordered", Way::Export),
+    ("run-export.claimed", Way::Export),
+    ("run-export.between-ranges", Way::Export),
+    ("run-export.recorded", Way::Export),
+    ("run-export.written", Way::Export),
+    ("run-export.completed", Way::Export),
+    ("run-export.handed-on", Way::Export),
 ];
 
 /// What happens at each: the function dies, dies again when it comes back, or stalls until its message has come again
@@ -242,8 +255,12 @@ async fn fail_at(ground: &Arc<Ground>, point: &str, way: Way, action: &str, seed
 pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Arc<Ground>) -> Result<()> {
     let known: BTreeSet<_> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
     assert_eq!(known, fail_points()?, "every fail point of the sources has its way here");
-    let has_tests_of_its_own =
-        |way| matches!(way, Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics);
+    let has_tests_of_its_own = |way| {
+        matches!(
+            way,
+            Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics | Way::Export | Way::Retention
+        )
+    };
     let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
     let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {

@@ -1,6 +1,7 @@
 //! The tests, one file for each subject.
 
 mod cancel;
+mod catalog;
 mod crashes;
 mod datasets;
 mod dead_letters;
@@ -9,13 +10,16 @@ mod dry_run;
 mod duplicates;
 mod edge;
 mod edge_bench;
+mod erase;
 mod events;
 mod expiry;
+mod exports;
 mod fail_points;
 mod files;
 mod formats;
 mod idempotency;
 mod isolation;
+mod json_objects;
 mod keys;
 mod limits;
 mod metrics;
@@ -30,7 +34,10 @@ mod problems;
 mod rejects;
 mod resent;
 mod resume;
+mod retention;
 mod schema;
+mod search;
+mod search_bench;
 mod sessions;
 mod small_files;
 mod status;
@@ -117,7 +124,20 @@ pub(crate) fn list(trials: &mut Trials) {
             a_body_that_is_too_large_is_a_problem,
             a_binary_body_arrives_byte_for_byte,
         }
+        erase {
+            an_erased_tenant_is_gone_everywhere,
+            an_erasure_in_the_middle_of_an_upload_leaves_nothing,
+        }
         events { sample_events_are_understood, malformed_messages_are_dropped }
+        exports {
+            every_dataset_is_taken_out_as_it_is,
+            what_is_taken_out_can_be_sent_again,
+            filters_and_columns_are_those_that_were_asked_for,
+            a_download_can_go_on_where_it_broke_off,
+            a_wrong_order_is_pointed_at,
+            an_order_is_one_export_however_often_it_is_sent,
+            a_cancelled_export_leaves_nothing,
+        }
         expiry {
             a_file_that_never_arrives_holds_nothing_up,
             parts_of_a_file_that_never_became_whole_are_dropped,
@@ -145,6 +165,10 @@ pub(crate) fn list(trials: &mut Trials) {
             a_door_that_is_left_open_is_found,
             a_connection_that_is_used_again_carries_no_tenant,
             a_role_that_gets_around_the_policies_is_refused,
+        }
+        json_objects {
+            what_jsonb_gives_back_is_the_same_object,
+            an_order_whose_object_is_spelled_otherwise_is_unchanged,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
         metrics {
@@ -207,6 +231,14 @@ pub(crate) fn list(trials: &mut Trials) {
             a_session_that_waits_is_cancelled,
             a_session_that_has_ended_is_not_cancelled,
         }
+        retention {
+            a_tenants_old_orders_go_with_all_that_belongs_to_them,
+            an_archived_month_takes_its_orders_out_at_once,
+            stock_events_go_and_levels_stay,
+            price_events_go_but_those_that_wait,
+            sessions_go_with_their_files_rejects_and_objects,
+            old_entries_of_the_audit_log_go,
+        }
         resume {
             only_missing_parts_are_asked_for,
             an_upload_that_is_gone_begins_again,
@@ -244,6 +276,23 @@ pub(crate) fn list(trials: &mut Trials) {
             a_dry_run_of_several_files_meets_what_they_would_leave,
         }
         stock_storm { sixteen_callers_in_opposite_orders_lose_nothing }
+        search {
+            every_search_finds_what_looking_at_each_order_does,
+            orders_that_arrive_or_move_disturb_no_reader,
+            a_line_is_exact_and_has_the_fields_that_were_asked_for,
+            a_wrong_parameter_is_named,
+            a_cursor_goes_with_its_query,
+            orders_of_the_release_before_are_found,
+            a_search_that_takes_too_long_is_a_problem,
+            a_query_that_nobody_waits_for_is_stopped,
+            every_query_has_an_index_and_the_months_of_its_dates,
+            what_is_sent_whole_is_cut_where_it_has_no_room,
+        }
+        catalog {
+            an_order_is_told_with_its_items,
+            products_and_customers_are_told_as_they_are,
+            another_tenants_things_are_unknown,
+        }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
             only_a_key_opens_the_door,
@@ -287,6 +336,7 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     promises! { trials.add_alone:
         crashes { a_killed_function_loses_and_doubles_nothing }
+        exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
         dead_letters { poison_is_given_up_alone_and_resumed }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
         limits {
@@ -312,6 +362,9 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     if std::env::var_os("INTAKE_METRICS_BENCH").is_some() {
         promises! { trials.add_alone: metrics_bench { how_fast_sales_are_counted } }
+    }
+    if std::env::var_os("INTAKE_SEARCH_BENCH").is_some() {
+        promises! { trials.add_alone: search_bench { how_fast_a_million_orders_are_searched } }
     }
     if std::env::var_os("INTAKE_PRICE_BENCH").is_some() {
         promises! { trials.add_alone: price_bench { what_a_price_event_costs } }

@@ -18,7 +18,7 @@ async fn holding(ground: &Arc<Ground>, products: u64) -> Result<Shop> {
 }
 
 /// Sends a price that is held, and gives the id of its event.
-async fn hold(shop: &Shop, product: u64, new: f64) -> Result<String> {
+pub(super) async fn hold(shop: &Shop, product: u64, new: f64) -> Result<String> {
     let told = reprice(shop, product, 19.99, new).await?;
     assert_eq!(told["status"], "held", "{told}");
     told["event_id"].as_str().map(str::to_owned).context("an id")

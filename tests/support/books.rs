@@ -23,7 +23,8 @@ const UNBALANCED: &str = "
         union all select 'order_items', count(*) from order_items
         -- what an event wrote into the history came in no file of it, and has no hash
         union all select 'price_history', count(*) from price_history where payload_hash <> ''
-        union all select 'stock_events', count(*) from stock_events
+        -- of one that is past its time its id is left
+        union all select 'stock_events', (select count(*) from stock_events) + (select count(*) from stock_event_ids)
         -- what the policy refused is recorded, and is a reject of its file; events come in requests, too
         union all select 'price_events', count(*) from price_events
         where outcome <> 'rejected' and exists (select from counted where dataset = 'price_events')
@@ -46,18 +47,20 @@ const UNBALANCED: &str = "
 /// A row of the answer is a product whose level is not what its events come to.
 const MISPLACED: &str = "
     select format('product %s: %s, but its events come to %s', product_id, to_json(stored), to_json(recorded))
-    from (select product_id, level, sequence from stock_levels) as stored
+    from (select product_id, level, sequence, carried, carried_events from stock_levels) as stored
     full join (
         select product_id, sum(change) as level, count(*) as events, max(sequence) as sequence,
-            max(resulting_level) filter (where is_last) as last_level
+            min(sequence) as first, max(resulting_level) filter (where is_last) as last_level
         from (
             select *, sequence = max(sequence) over (partition by product_id) as is_last
             from stock_events where sequence is not null
         ) as events
         group by product_id
     ) as recorded using (product_id)
-    where (stored.level, stored.sequence) is distinct from (recorded.level, recorded.sequence)
-        or recorded.events <> recorded.sequence or recorded.last_level <> recorded.level";
+    where stored.level is distinct from stored.carried + coalesce(recorded.level, 0)
+        or stored.sequence is distinct from stored.carried_events + coalesce(recorded.events, 0)
+        or recorded.sequence <> stored.sequence or recorded.first <> stored.carried_events + 1
+        or recorded.last_level <> stored.level";
 
 /// A row of a table.
 pub(crate) struct TableRow {

@@ -1,5 +1,6 @@
 //! Each chore can be run at any time, any number of times.
 
+use crate::retention::{self, Terms};
 use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, RefreshMetrics};
 use intake_aws::{Objects, Queue};
 use intake_domain::failure::Failure;
@@ -9,7 +10,7 @@ use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
 use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
-use intake_postgres::{Database, Scope, admin, claims, metrics, webhooks};
+use intake_postgres::{Database, Scope, admin, claims, contacts, metrics, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -22,12 +23,17 @@ const COUNTED_AFTER_SECONDS: u32 = 300;
 pub(crate) struct Chores {
     pub(crate) database: Database,
     pub(crate) owner_database_url: String,
+    pub(crate) terms: Terms,
     pub(crate) objects: Objects,
     pub(crate) uploads: Queue,
     pub(crate) chunks: Lanes,
     pub(crate) metrics: Queue,
     pub(crate) turns: Turns,
 }
+
+/// How many orders' contacts are recorded in one transaction, and how many such are run for a tenant at a time.
+const CONTACTS: i64 = 5_000;
+const CONTACT_ROUNDS: u32 = 200;
 
 /// What there is to do for one tenant.
 struct Work {
@@ -69,10 +75,12 @@ impl Chores {
                 }
             }
         }
-        tracing::info!(partitions, forgotten, expired, resent, failed, "chores done");
-        Ok(
-            json!({ "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed }),
-        )
+        let removed = retention::run(&self.owner_database_url, &self.objects, self.terms).await?;
+        tracing::info!(partitions, forgotten, expired, resent, failed, %removed, "chores done");
+        Ok(json!({
+            "partitions": partitions, "forgotten": forgotten, "expired": expired, "resent": resent, "failed": failed,
+            "removed": removed,
+        }))
     }
 
     /// One tenant's: how many files have expired, and how much was sent again.
@@ -105,11 +113,27 @@ impl Chores {
             .map(|webhook_id| DeliverWebhook { tenant_id: tenant, webhook_id: *webhook_id })
             .collect();
         self.turns.webhooks.send_all(&webhooks).await?;
+        self.record_contacts(tenant).await?;
         if work.has_touched_days {
             self.metrics.send_all(&[RefreshMetrics { tenant_id: tenant }]).await?;
         }
         let resent = work.stalled.iter().filter(|(file, _)| !file.has_expired).count();
         Ok((work.expired.len(), resent + webhooks.len() + usize::from(work.has_touched_days)))
+    }
+
+    /// Orders that were promoted before there were contacts have none, and a search by text cannot use its index before they do.
+    async fn record_contacts(&self, tenant: Uuid) -> Result<(), Retry> {
+        for _ in 0..CONTACT_ROUNDS {
+            let record = async |scope: &mut Scope<'_>| contacts::record_missing(scope, CONTACTS).await;
+            let recorded = self.database.run("record_contacts", tenant, record).await?;
+            if recorded > 0 {
+                tracing::info!(tenant_id = %tenant, recorded, "contacts of orders recorded");
+            }
+            if recorded < CONTACTS as usize {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn send_again(&self, file: &StalledFile, chunks: &[i32]) -> Result<(), Retry> {

@@ -1,8 +1,10 @@
 //! `maintain`: the hourly chores. See README.md.
 
 mod chores;
+mod retention;
 
 use intake_aws::{Objects, Queue};
+use intake_domain::retention::Policy;
 use intake_lambda::config::Environment;
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::telemetry;
@@ -23,11 +25,22 @@ async fn main() -> Result<(), Error> {
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     let metrics_queue = environment.text("METRICS_QUEUE_URL");
+    let terms = retention::Terms {
+        policy: Policy {
+            order_months: environment.number_from_0("KEEP_ORDER_MONTHS"),
+            stock_event_days: environment.number_from_0("KEEP_STOCK_EVENT_DAYS"),
+            price_event_days: environment.number_from_0("KEEP_PRICE_EVENT_DAYS"),
+            session_days: environment.number_from_0("KEEP_SESSION_DAYS"),
+        },
+        archive_days: environment.number_from_0("KEEP_ARCHIVE_DAYS"),
+        audit_days: environment.number_from_0("KEEP_AUDIT_DAYS"),
+    };
     environment.finish()?;
     let aws = intake_aws::load().await;
     let chores = chores::Chores {
         database: Database::new(&database_url, "maintain")?,
         owner_database_url,
+        terms,
         uploads: Queue::new(&aws, upload_queue),
         objects: Objects::new(&aws, bucket),
         chunks: Lanes::new(&aws, chunks),

@@ -83,11 +83,11 @@ impl SliceError {
         }
     }
 
-    /// Whether the same slice may succeed when it is run again at once: a partition was made meanwhile, or another writer
-    /// took the same keys, and both are there by now.
+    /// Whether the same slice may succeed when it is run again at once: a partition was made or archived meanwhile, or another
+    /// writer took the same keys, and all that is seen by now.
     pub(crate) fn is_worth_another_try(&self) -> bool {
         matches!(self, Self::Database(error)
-            if error.is_transient() || error.is_wrong_partition() || error.is_unique_violation())
+            if error.is_transient() || error.is_wrong_partition() || error.is_gone() || error.is_unique_violation())
     }
 }
 

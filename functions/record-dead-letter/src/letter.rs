@@ -1,6 +1,6 @@
 //! Which work a dead letter is about.
 
-use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile, RefreshMetrics};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, ObjectCreated, PromoteFile, RefreshMetrics, RunExport};
 
 /// A dead letter.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) enum Letter {
     Promotion(PromoteFile),
     /// A shop to call.
     Webhook(DeliverWebhook),
+    /// A file to write.
+    Export(RunExport),
     /// Days to count.
     Metrics(RefreshMetrics),
 }
@@ -25,6 +27,7 @@ impl Letter {
             Self::Chunk(_) => "Chunk",
             Self::Promotion(_) => "Promotion",
             Self::Webhook(_) => "Webhook",
+            Self::Export(_) => "Export",
             Self::Metrics(_) => "Metrics",
         }
     }
@@ -39,6 +42,7 @@ impl Letter {
             .map(Self::Chunk)
             .or_else(|| read(body).map(Self::Promotion))
             .or_else(|| read(body).map(Self::Webhook))
+            .or_else(|| read(body).map(Self::Export))
             .or_else(|| read(body).map(Self::Metrics))
             .or_else(|| read(body).filter(|read: &ObjectCreated| read.keys().next().is_some()).map(Self::Upload))
     }
@@ -55,6 +59,7 @@ mod tests {
         assert!(matches!(of(&format!("\"file_id\": \"{id}\", \"chunk_index\": 3")), Some(Letter::Chunk(_))));
         assert!(matches!(of(&format!("\"file_id\": \"{id}\"")), Some(Letter::Promotion(_))));
         assert!(matches!(of(&format!("\"webhook_id\": \"{id}\"")), Some(Letter::Webhook(_))));
+        assert!(matches!(of(&format!("\"export_id\": \"{id}\"")), Some(Letter::Export(_))));
         let metrics = Letter::read(&format!("{{\"tenant_id\": \"{id}\"}}"));
         assert!(matches!(metrics, Some(Letter::Metrics(_))), "{metrics:?}");
         let upload = Letter::read("{\"Records\": [{\"s3\": {\"object\": {\"key\": \"tenants/a\"}}}]}");

@@ -1,7 +1,8 @@
 //! From a dead letter to the ledger. Every step can be run again.
 
 use crate::letter::Letter;
-use intake_aws::messages::{DeliverWebhook, LoadChunk, PromoteFile, RefreshMetrics};
+use intake_aws::messages::{DeliverWebhook, LoadChunk, PromoteFile, RefreshMetrics, RunExport};
+use intake_domain::export;
 use intake_domain::failure::Failure;
 use intake_domain::object_key::FileKey;
 use intake_domain::state::FileState;
@@ -11,7 +12,7 @@ use intake_lambda::turn::Turns;
 use intake_lambda::{fail_point, trace};
 use intake_postgres::ledger::{self, File};
 use intake_postgres::webhooks::{self, Attempt, Loaded, Next};
-use intake_postgres::{Database, Error, Scope};
+use intake_postgres::{Database, Error, Scope, exports};
 use tracing::Span;
 
 /// What is known of every one of them.
@@ -39,6 +40,7 @@ impl Recorder {
             Letter::Promotion(message) => self.promotion(message).await?,
             Letter::Webhook(message) => self.webhook(message).await?,
             Letter::Metrics(message) => days(message),
+            Letter::Export(message) => self.export(message).await?,
         }
         metrics::counter!("DeadLetters", "Kind" => kind).increment(1);
         Ok(())
@@ -123,6 +125,23 @@ impl Recorder {
             Ok(())
         };
         Ok(self.database.run("dead_webhook", message.tenant_id, record).await?)
+    }
+
+    /// One that another delivery works on is left to it: the letter comes again.
+    async fn export(&self, message: RunExport) -> Result<(), Retry> {
+        trace::about("tenant_id", message.tenant_id);
+        trace::about("export_id", message.export_id);
+        tracing::error!("dead letter: an export was not written");
+        let detail = format!("writing the file {REASON}");
+        let record = async |scope: &mut Scope<'_>| {
+            let is_free = exports::hold(scope, message.export_id).await?;
+            if is_free {
+                exports::fail(scope, message.export_id, export::Failure::DeadLetter, &detail).await?;
+            }
+            Ok(is_free)
+        };
+        let is_recorded = self.database.run("dead_export", message.tenant_id, record).await?;
+        if is_recorded { Ok(()) } else { Err("another delivery has the export in hand".into()) }
     }
 
     /// Lets the rest of the session go on.

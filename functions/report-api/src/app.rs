@@ -1,5 +1,6 @@
 //! What the routes work with.
 
+use intake_aws::{Objects, Queue};
 use intake_postgres::Database;
 use std::sync::Arc;
 
@@ -7,4 +8,8 @@ use std::sync::Arc;
 pub struct App {
     /// Everything that is found, counted and taken out.
     pub database: Arc<Database>,
+    /// The files of exports.
+    pub objects: Objects,
+    /// Exports that are ordered.
+    pub exports: Queue,
 }

@@ -4,8 +4,11 @@
 #![recursion_limit = "256"]
 
 mod app;
+mod cursor;
+mod order_line;
 mod routes;
 mod span;
+mod words;
 
 pub use app::App;
 pub use routes::all;

@@ -1,5 +1,6 @@
 //! The client of the public API: what any client of Intake could do, and nothing besides.
 
+mod exports;
 mod messages;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+pub use self::exports::{Export, Manifest, Range};
 pub use self::messages::{
     Bytes, Cause, Chunks, FailedChunk, FileStatus, Format, Limits, ListedSession, Part, Refusal, Resumed, ResumedFile,
     Rows, Session, SessionFile, Status, Times, Upload, Webhook, WebhookAttempt,
@@ -76,6 +78,8 @@ pub struct Api {
     http: Client,
     /// For answers that are streamed.
     streams: Client,
+    /// For answers that lead elsewhere, where the key must not go.
+    unfollowed: Client,
     url: String,
     key: HeaderValue,
 }
@@ -87,7 +91,8 @@ impl Api {
         key.set_sensitive(true);
         let client = || Client::builder().connect_timeout(Duration::from_secs(5));
         let (http, streams) = (client().build()?, client().read_timeout(ANSWER_TIMEOUT).build()?);
-        Ok(Self { http, streams, url: url.trim_end_matches('/').to_owned(), key })
+        let unfollowed = client().redirect(redirect::Policy::none()).build()?;
+        Ok(Self { http, streams, unfollowed, url: url.trim_end_matches('/').to_owned(), key })
     }
 
     /// The API's address, without a slash at its end.
@@ -219,6 +224,12 @@ impl Api {
         request.header("X-API-Key", self.key.clone()).timeout(ANSWER_TIMEOUT)
     }
 
+    /// As `request`, and an answer that leads elsewhere is the answer.
+    fn request_unfollowed(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.unfollowed.request(method, format!("{}{path}", self.url));
+        request.header("X-API-Key", self.key.clone()).timeout(ANSWER_TIMEOUT)
+    }
+
     /// A request whose answer may take as long as it likes, if only it goes on.
     fn stream(&self, method: Method, path: &str) -> RequestBuilder {
         self.streams.request(method, format!("{}{path}", self.url)).header("X-API-Key", self.key.clone())
@@ -230,7 +241,10 @@ impl Api {
         let mut attempt = 0;
         loop {
             let (failure, pause) = match request().send().await {
-                Ok(response) if response.status().is_success() => return Ok(response),
+                // what leads elsewhere is followed, unless it was asked for itself
+                Ok(response) if response.status().is_success() || response.status().is_redirection() => {
+                    return Ok(response);
+                }
                 Ok(response) => {
                     let pause = retry_after(&response);
                     let retry = match response.status() {

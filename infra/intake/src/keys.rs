@@ -51,6 +51,11 @@ impl KeyFile {
         key.map(String::as_str)
     }
 
+    /// The tenant, if there is a key of one alone.
+    pub fn only_tenant(&self) -> Option<Uuid> {
+        self.keys.keys().next().copied().filter(|_| self.keys.len() == 1)
+    }
+
     /// All keys, in the order of their tenants.
     pub fn all(&self) -> Vec<&str> {
         self.keys.values().map(String::as_str).collect()
@@ -61,6 +66,18 @@ impl KeyFile {
         if self.keys.get(&tenant).is_some_and(|known| known == key) {
             return Ok(());
         }
+        self.change(|keys| drop(keys.insert(tenant, key.to_owned())))
+    }
+
+    /// Forgets a tenant's key.
+    pub fn forget(&mut self, tenant: Uuid) -> anyhow::Result<()> {
+        if !self.keys.contains_key(&tenant) {
+            return Ok(());
+        }
+        self.change(|keys| drop(keys.remove(&tenant)))
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<Uuid, String>)) -> anyhow::Result<()> {
         let state_dir = self.path.parent().unwrap_or(Path::new("."));
         let context = || format!("cannot write the key file {}", self.path.display());
         fs::create_dir_all(state_dir).with_context(context)?;
@@ -68,7 +85,7 @@ impl KeyFile {
         lock.lock().with_context(context)?;
 
         self.keys = Self::open(state_dir)?.keys;
-        self.keys.insert(tenant, key.to_owned());
+        change(&mut self.keys);
         let draft = self.path.with_extension("json.new");
         // A draft left behind could have any mode; a new file has this one.
         let _ = fs::remove_file(&draft);

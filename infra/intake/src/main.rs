@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, generate, ingest, logs, metrics, migrate, rejects, resume, session, sessions, status,
-    tenants, up, webhooks,
+    cancel, demo, doctor, down, export, generate, ingest, logs, metrics, migrate, rejects, resume, session, sessions,
+    status, tenants, up, webhooks,
 };
 use intake::output::{Output, Verdict};
 
@@ -58,6 +58,8 @@ enum Command {
     Session(session::Args),
     /// Print the rejected rows of a session as NDJSON
     Rejects(rejects::Args),
+    /// Write rows into a file on the server, and fetch it; once more, go on where that broke off
+    Export(export::Args),
     /// Show the secret that webhooks are signed with, and verify a signature
     Webhooks(webhooks::Args),
 }
@@ -101,6 +103,7 @@ async fn run(command: &Command, output: &Output) -> anyhow::Result<Verdict> {
         Command::Sessions(args) => sessions::run(args, output).await,
         Command::Session(args) => session::run(args, output).await,
         Command::Rejects(args) => rejects::run(args, output).await,
+        Command::Export(args) => export::run(args, output).await,
         Command::Webhooks(args) => webhooks::run(args, output).await,
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use intake_aws::{Objects, SdkConfig, TenantItems};
 use intake_local::{Endpoints, Settings};
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -109,6 +110,60 @@ impl DatabaseOptions {
                 "no database: the local stack is not running, start it with `cargo intake up --detach` \
                  or give --database-url or INTAKE_DATABASE_URL"
             ),
+        }
+    }
+}
+
+/// Options of commands that act on what lies in AWS besides the database.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// The bucket [default: the running local stack's]
+    #[arg(long, env = "INTAKE_UPLOAD_BUCKET", value_name = "NAME")]
+    pub bucket: Option<String>,
+    /// The DynamoDB table of idempotency records [default: the running local stack's]
+    #[arg(long, env = "INTAKE_IDEMPOTENCY_TABLE", value_name = "NAME")]
+    pub idempotency_table: Option<String>,
+    /// The DynamoDB table of the rate limits [default: the running local stack's]
+    #[arg(long, env = "INTAKE_RATE_TABLE", value_name = "NAME")]
+    pub rate_table: Option<String>,
+}
+
+impl StoreOptions {
+    /// The stores: those that are named, with AWS's own configuration from the environment, or the local stack's.
+    pub async fn connect(&self) -> anyhow::Result<Stores> {
+        match (&self.bucket, &self.idempotency_table, &self.rate_table) {
+            (Some(bucket), Some(idempotency), Some(rates)) => {
+                Ok(Stores::new(&intake_aws::load().await, bucket, idempotency, rates))
+            }
+            (None, None, None) => {
+                let stack = intake_local::running(&Settings::from_env()?).await;
+                let stack = stack.context(
+                    "no stores: the local stack is not running; for a deployment give --bucket, --idempotency-table \
+                     and --rate-table",
+                )?;
+                let config = intake_aws::load_from(&stack.aws_url).await;
+                Ok(Stores::new(&config, &stack.bucket, &stack.idempotency_table, &stack.rate_table))
+            }
+            _ => bail!("--bucket, --idempotency-table and --rate-table go together"),
+        }
+    }
+}
+
+/// What holds a tenant's data besides the database.
+pub struct Stores {
+    /// Uploads, chunks and exports.
+    pub objects: Objects,
+    /// Tables whose items belong to tenants, by what is in them.
+    pub items: [(&'static str, TenantItems); 2],
+}
+
+impl Stores {
+    /// The bucket and the tables of these names.
+    pub fn new(config: &SdkConfig, bucket: &str, idempotency_table: &str, rate_table: &str) -> Self {
+        let items = |table: &str| TenantItems::new(config, table.to_owned());
+        Self {
+            objects: Objects::new(config, bucket.to_owned()),
+            items: [("idempotency records", items(idempotency_table)), ("rate limits", items(rate_table))],
         }
     }
 }

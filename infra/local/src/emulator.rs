@@ -54,6 +54,8 @@ pub(crate) struct Emulator {
 pub(crate) struct Deployed {
     pub(crate) api: Api,
     pub(crate) bucket: String,
+    pub(crate) idempotency_table: String,
+    pub(crate) rate_table: String,
     pub(crate) queues: BTreeMap<String, String>,
 }
 
@@ -176,7 +178,9 @@ impl Emulator {
         let mut output = |name| outputs.remove(name).with_context(|| format!("the template has no output {name}"));
         let queues =
             QUEUES.iter().map(|(queue, name)| Ok(((*queue).to_owned(), output(*name)?))).collect::<Result<_>>()?;
-        Ok(Deployed { api, bucket: output("UploadBucketName")?, queues })
+        let [bucket, idempotency_table, rate_table] =
+            ["UploadBucketName", "IdempotencyTableName", "RateTableName"].map(&mut output);
+        Ok(Deployed { api, bucket: bucket?, idempotency_table: idempotency_table?, rate_table: rate_table?, queues })
     }
 
     /// Waits for the emulator's end.

@@ -94,6 +94,10 @@ pub struct Endpoints {
     pub aws_url: String,
     /// The bucket of uploads and staged chunks.
     pub bucket: String,
+    /// The DynamoDB table of idempotency records.
+    pub idempotency_table: String,
+    /// That of the rate limits.
+    pub rate_table: String,
     /// The role that owns the schema.
     pub owner_database_url: String,
     /// The role of the API functions.
@@ -145,6 +149,8 @@ impl Stack {
             api_url: front.url(),
             aws_url: emulator.url(),
             bucket: deployed.bucket,
+            idempotency_table: deployed.idempotency_table,
+            rate_table: deployed.rate_table,
             owner_database_url: databases.owner,
             api_database_url: databases.api,
             loader_database_url: databases.loader,

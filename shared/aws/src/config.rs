@@ -1,7 +1,8 @@
 //! One configuration for every client.
 
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_s3::config::Credentials;
 use std::time::Duration;
 
 /// The configuration from the environment.
@@ -9,14 +10,21 @@ use std::time::Duration;
 /// The behaviour version is pinned because versions change retries and timeouts. An attempt may stall for ten seconds
 /// and an operation with its retries for thirty, which leaves every function time to answer.
 pub async fn load() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(2))
-                .read_timeout(Duration::from_secs(10))
-                .operation_timeout(Duration::from_secs(30))
-                .build(),
-        )
-        .load()
-        .await
+    loader().load().await
+}
+
+/// That of an emulator at `url`, which takes any credentials.
+pub async fn load_from(url: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "emulator");
+    loader().endpoint_url(url).region(Region::from_static("us-east-1")).credentials_provider(credentials).load().await
+}
+
+fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(
+        TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .read_timeout(Duration::from_secs(10))
+            .operation_timeout(Duration::from_secs(30))
+            .build(),
+    )
 }

@@ -10,10 +10,14 @@ pub mod messages;
 mod objects;
 mod queue;
 mod rates;
+mod tenant_items;
 pub mod trace;
 
-pub use config::load;
+/// What clients are made of.
+pub use aws_config::SdkConfig;
+pub use config::{load, load_from};
 pub use error::Error;
 pub use objects::{Head, Objects, Part, Presigned, URL_LIFETIME};
 pub use queue::Queue;
 pub use rates::{Outcome, RateTable};
+pub use tenant_items::TenantItems;

@@ -1,5 +1,7 @@
 //! The bucket: presigned uploads, fenced reads, staged objects.
 
+mod removal;
+
 use crate::Error;
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
@@ -57,7 +59,8 @@ pub struct Part {
     pub number: i32,
     /// Its size.
     pub size_bytes: u64,
-    etag: String,
+    /// Its version.
+    pub etag: String,
 }
 
 impl Objects {
@@ -131,6 +134,43 @@ impl Objects {
             .part_number(number)
             .content_length(size_bytes);
         let presigned = request.presigned(Self::lifetime()?).await.map_err(Error::call("presign UploadPart"))?;
+        Ok(Presigned::from(&presigned))
+    }
+
+    /// Uploads one part (1-based), whatever was uploaded as it before.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn put_part(&self, key: &str, upload_id: &str, number: i32, bytes: Bytes) -> Result<Part, Error> {
+        let size_bytes = bytes.len() as u64;
+        let put = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .part_number(number)
+            .body(bytes.into())
+            .send()
+            .await
+            .map_err(Error::call("UploadPart"))?;
+        let etag = put.e_tag.ok_or(Error::Unreadable("a part without a version"))?;
+        Ok(Part { number, size_bytes, etag })
+    }
+
+    /// A GET of an object, which a browser saves under that name. A `Range` of it may be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn presign_get(&self, key: &str, file_name: &str, content_type: &str) -> Result<Presigned, Error> {
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .response_content_disposition(format!("attachment; filename=\"{file_name}\""))
+            .response_content_type(content_type);
+        let presigned = request.presigned(Self::lifetime()?).await.map_err(Error::call("presign GetObject"))?;
         Ok(Presigned::from(&presigned))
     }
 

@@ -1,7 +1,11 @@
 //! API keys: how they look, and the hash by which they are known.
 
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+
+/// For how long a function may take a key without asking again. A revoked one is refused everywhere after that.
+pub const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// How every key begins that Intake has made.
 const MARK: &str = "itk_";

@@ -79,9 +79,33 @@ impl FileKey {
     }
 }
 
+/// Where a tenant's objects lie: what it uploaded, its validated and its unpacked chunks, its exports. Each ends with a slash,
+/// so that it is no other tenant's.
+#[must_use]
+pub fn prefixes_of_tenant(tenant: Uuid) -> [String; 4] {
+    ["tenants", "staging", "unpacked", "exports"].map(|kind| format!("{kind}/{tenant}/"))
+}
+
+/// Where the objects of one upload session lie.
+#[must_use]
+pub fn prefixes_of_session(tenant: Uuid, session: Uuid) -> [String; 3] {
+    ["tenants", "staging", "unpacked"].map(|kind| format!("{kind}/{tenant}/sessions/{session}/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_object_lies_under_a_prefix_of_its_session_and_tenant() {
+        let key =
+            FileKey { tenant_id: Uuid::from_u128(1), session_id: Uuid::from_u128(2), file_id: Uuid::from_u128(3) };
+        for object in [key.to_string(), key.piece(7), key.staged(7)] {
+            let under = |prefixes: &[String]| prefixes.iter().filter(|prefix| object.starts_with(*prefix)).count();
+            assert_eq!(under(&prefixes_of_session(key.tenant_id, key.session_id)), 1, "{object}");
+            assert_eq!(under(&prefixes_of_tenant(key.tenant_id)), 1, "{object}");
+        }
+    }
 
     #[test]
     fn a_row_without_an_id_gets_one_from_its_place() {

@@ -61,6 +61,7 @@ where
                 file_id = Empty,
                 chunk_index = Empty,
                 webhook_id = Empty,
+                export_id = Empty,
             );
             if receives > 1 {
                 metrics::counter!("Retries").increment(1);

@@ -49,6 +49,19 @@ impl Environment {
         }
     }
 
+    /// A whole number from 0 to 65,535.
+    pub fn number_from_0(&mut self, name: &str) -> u16 {
+        let value = self.text(name);
+        match value.parse() {
+            Ok(number) => number,
+            Err(_) if value.is_empty() => 0,
+            Err(_) => {
+                self.wrong.push(format!("{name} must be a whole number from 0 to {}", u16::MAX));
+                0
+            }
+        }
+    }
+
     /// A list of texts separated by commas; empty where it is not set.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let value = std::env::var(name).unwrap_or_default();

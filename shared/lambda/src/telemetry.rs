@@ -35,6 +35,8 @@ const METRICS: &[(&str, Unit)] = &[
     ("ColdStarts", Unit::Count),
     ("DaysCounted", Unit::Count),
     ("DeadLetters", Unit::Count),
+    ("ExportTime", Unit::Milliseconds),
+    ("ExportedRows", Unit::Count),
     ("FileTime", Unit::Milliseconds),
     ("GivenUpMessages", Unit::Count),
     ("IdempotentReplays", Unit::Count),

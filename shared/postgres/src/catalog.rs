@@ -62,11 +62,11 @@ pub struct ProductFilter<'a> {
     pub sku: Option<&'a str>,
 }
 
-/// The first `limit` products, in the order of their ids, after one of them.
+/// The first `limit` products, in the order of their ids, of all or after one of them.
 pub async fn products(
     scope: &Scope<'_>,
     filter: ProductFilter<'_>,
-    after: Uuid,
+    after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Product>, Error> {
     let (name, sql) = sql!("products");

@@ -128,13 +128,12 @@ pub(crate) fn numeric(row: &mut Vec<u8>, cents: i64) {
 pub fn cents_of(bytes: &[u8]) -> Option<i64> {
     let mut parts = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let (count, weight, sign, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let digits: Vec<i64> = parts.map(i64::from).collect();
     // those before the point, and one after it; what is not there is 0
     let groups = usize::try_from(i32::from(weight.cast_signed()) + 2).ok()?;
-    if usize::from(count) != digits.len() || digits.len() > groups {
+    if usize::from(count) != parts.len() || parts.len() > groups {
         return None;
     }
-    let mut digits = digits.into_iter().chain(std::iter::repeat(0)).take(groups);
+    let mut digits = parts.map(i64::from).chain(std::iter::repeat(0)).take(groups);
     let units = digits.try_fold(0_i64, |units, digit| units.checked_mul(10_000)?.checked_add(digit))?;
     Some(if sign == 0 { units / 100 } else { -units / 100 })
 }

@@ -100,17 +100,47 @@ impl Database {
         .await
     }
 
+    /// Another connection to the same database, which is not open yet.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { config: self.config.clone(), is_owners: self.is_owners, connection: Mutex::new(None) }
+    }
+
     /// Begins a transaction that sees and writes the rows of `tenant` alone.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
     pub async fn begin(&self, tenant: Uuid) -> Result<Scope<'_>, Error> {
-        let mut connection = self.connection.lock().await;
         // a UUID needs no quoting; one message saves a round trip
-        let begin = format!("begin; select set_config('app.tenant_id', '{tenant}', true)");
+        self.begin_with(tenant, &format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await
+    }
+
+    /// Begins a transaction that reads the rows of `tenant` alone, and all of them as they are at one moment: now, or when
+    /// the snapshot of that name was taken. It may stay
+    /// idle, and a statement may run, for as long as a function does.
+    pub(crate) async fn begin_reading(&self, tenant: Uuid, snapshot: Option<&str>) -> Result<Scope<'_>, Error> {
+        // a statement that takes no parameters: the name is PostgreSQL's own, and is looked at all the same
+        let set = match snapshot {
+            None => String::new(),
+            Some(name) if name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') => {
+                format!("set transaction snapshot '{name}'; ")
+            }
+            Some(_) => return Err(Error::Corrupt("a snapshot of another name")),
+        };
+        let begin = format!(
+            "begin isolation level repeatable read read only; {set}\
+            select set_config('app.tenant_id', '{tenant}', true), \
+                set_config('idle_in_transaction_session_timeout', '16min', true), \
+                set_config('statement_timeout', '16min', true)"
+        );
+        self.begin_with(tenant, &begin).await
+    }
+
+    async fn begin_with(&self, tenant: Uuid, begin: &str) -> Result<Scope<'_>, Error> {
+        let mut connection = self.connection.lock().await;
         if let Some(open) = connection.take_if(|open| !open.client.is_closed()) {
             // a connection that broke while the environment was frozen looks open until it is used
-            match open.client.batch_execute(&begin).await {
+            match open.client.batch_execute(begin).await {
                 Ok(()) => {
                     *connection = Some(open);
                     return Ok(Scope { connection, tenant, finished: false });
@@ -120,7 +150,7 @@ impl Database {
             }
         }
         let open = self.connect().await?;
-        open.client.batch_execute(&begin).await.map_err(Error::statement("begin"))?;
+        open.client.batch_execute(begin).await.map_err(Error::statement("begin"))?;
         *connection = Some(open);
         Ok(Scope { connection, tenant, finished: false })
     }

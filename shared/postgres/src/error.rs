@@ -127,6 +127,12 @@ impl Error {
         self.sql_state() == Some(&SqlState::CHECK_VIOLATION)
     }
 
+    /// Whether the table is not there, or no longer open to this role: a partition that was archived meanwhile.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        [Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::INSUFFICIENT_PRIVILEGE)].contains(&self.sql_state())
+    }
+
     /// Whether PostgreSQL refused a value (SQLSTATE class 22 or 23): sending it again cannot help.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -21,6 +21,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0014_reports", include_str!("../migrations/0014_reports.sql")),
     ("0015_search", include_str!("../migrations/0015_search.sql")),
     ("0016_metrics", include_str!("../migrations/0016_metrics.sql")),
+    ("0017_exports", include_str!("../migrations/0017_exports.sql")),
+    ("0018_retention", include_str!("../migrations/0018_retention.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

@@ -36,6 +36,9 @@ const MAX_CONTACTS: i32 = 1_000;
 /// pages.
 const MAX_GATHERED: i64 = 3_000;
 
+/// How many rows a text is looked for in at least.
+const MIN_TEXT_ROWS: i64 = 500;
+
 /// A step ends when its rows have so many bytes, however many it was to have.
 const MAX_STEP_BYTES: usize = 4 << 20;
 
@@ -52,6 +55,12 @@ pub struct Position {
 pub struct Order(Row);
 
 impl Order {
+    /// About how many bytes it has.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.0.raw_size_bytes()
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -340,6 +349,8 @@ impl Search {
             [(&start, Type::TIMESTAMPTZ), (&end, Type::TIMESTAMPTZ), (&date, Type::TIMESTAMPTZ), (&order, Type::UUID)];
         let (name, sql) = sql!("page");
         let most = i64::try_from(most).unwrap_or(i64::MAX);
+        // a text is found in some of them alone
+        let most = if self.needle.is_some() { most.max(MIN_TEXT_ROWS) } else { most };
         let read = self.read(scope, name, sql, bounds, most).await?;
         let place = match read.orders.last() {
             Some(last) if read.is_cut || read.orders.len() as i64 >= most => Place::Month(month, Some(last.position())),
@@ -439,11 +450,11 @@ pub async fn order(scope: &Scope<'_>, id: Uuid) -> Result<Option<Order>, Error> 
     Ok(scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&id, Type::UUID)]).await?.map(Order))
 }
 
-/// The first `limit` items of an order, in the order of their ids, after one of them.
+/// The first `limit` items of an order, in the order of their ids, of all or after one of them.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn items(scope: &Scope<'_>, order: Uuid, after: Uuid, limit: i64) -> Result<Vec<Item>, Error> {
+pub async fn items(scope: &Scope<'_>, order: Uuid, after: Option<Uuid>, limit: i64) -> Result<Vec<Item>, Error> {
     let (name, sql) = sql!("items");
     let with = [
         (&scope.tenant() as _, Type::UUID),

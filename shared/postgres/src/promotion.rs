@@ -373,7 +373,7 @@ impl Promoter {
         Ok(())
     }
 
-    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made meanwhile.
+    /// Forgets which partitions exist; they are looked up again. For when a month's partition was made or archived meanwhile.
     pub fn forget_leaves(&mut self) {
         self.leaf = None;
     }
@@ -455,7 +455,41 @@ impl Promoter {
             let hash = read_hash(row.get("payload_hash"))?;
             stored.insert(row.get("id"), Stored { natural: row.get("natural_key"), hash, month: row.get("month") });
         }
+        self.forget_archived(scope, &mut stored).await?;
         Ok(stored)
+    }
+
+    /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
+    /// nothing.
+    async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
+        let has_leaf = |month| self.months.contains(&self.month_leaf(micros(month)));
+        let doubtful = stored.iter().filter_map(|(id, stored)| Some((*id, stored.month?)));
+        let (ids, dates): (Vec<_>, Vec<_>) = doubtful.filter(|(_, month)| !has_leaf(*month)).unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tenant = scope.tenant();
+        let bounds = (dates.iter().min(), dates.iter().max());
+        let with: [crate::database::Parameter<'_>; 5] = [
+            (&tenant, Type::UUID),
+            (&ids, Type::UUID_ARRAY),
+            (&dates, Type::TIMESTAMPTZ_ARRAY),
+            (&bounds.0, Type::TIMESTAMPTZ),
+            (&bounds.1, Type::TIMESTAMPTZ),
+        ];
+        let sql = include_str!("../queries/promotion/live_orders.sql");
+        let live = scope.query("promotion/live_orders", sql, &with).await?;
+        let live: HashSet<Uuid> = live.iter().map(|row| row.get("order_id")).collect();
+        let gone: Vec<_> = ids.into_iter().filter(|id| !live.contains(id)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        stored.retain(|id, _| !gone.contains(id));
+        let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
+        scope
+            .execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)])
+            .await
+            .map(drop)
     }
 
     /// Removes rows that are about to be replaced and returns what must be known of each.
@@ -503,7 +537,7 @@ impl Promoter {
 
 /// Waits until no other transaction promotes rows of that dataset of the tenant; others wait for this one until it ends.
 pub(crate) async fn wait_for_turn(scope: &Scope<'_>, dataset: &str) -> Result<(), Error> {
-    let lock = format!("promotion/{}/{dataset}", scope.tenant());
+    let lock = lock_name(scope.tenant(), dataset);
     let sql = include_str!("../queries/promotion/lock.sql");
     scope.query("promotion/lock", sql, &[(&lock, Type::TEXT)]).await.map(drop)
 }
@@ -513,6 +547,11 @@ pub(crate) async fn leaf_of_tenant(scope: &Scope<'_>) -> Result<i32, Error> {
     let sql = include_str!("../queries/promotion/leaf_of_tenant.sql");
     let row = scope.query_opt("promotion/leaf_of_tenant", sql, &[(&scope.tenant(), Type::UUID)]).await?;
     Ok(row.ok_or(Error::Corrupt("no partition takes the tenant"))?.get(0))
+}
+
+/// The advisory lock under which a tenant's rows of a dataset are promoted.
+pub(crate) fn lock_name(tenant: Uuid, dataset: &str) -> String {
+    format!("promotion/{tenant}/{dataset}")
 }
 
 /// Where the keys of orders are claimed, since partitions by month cannot keep them unique.

@@ -161,7 +161,7 @@ async fn lock(
     asked: &Asked,
     is_alone: bool,
 ) -> Result<(HashMap<Uuid, Level>, HashSet<Uuid>), Error> {
-    let key = format!("stock/{}", scope.tenant());
+    let key = lock_name(scope.tenant());
     let of_tenant: [Parameter<'_>; 1] = [(&key, Type::TEXT)];
     let of_products: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&asked.products, Type::UUID_ARRAY)];
     let (share, be_alone) = (include_str!("../queries/stock/share.sql"), include_str!("../queries/stock/be_alone.sql"));
@@ -185,6 +185,11 @@ async fn lock(
         }
     }
     Ok((levels, seen))
+}
+
+/// The advisory lock that all share who move a tenant's stock, unless one must be alone.
+pub(crate) fn lock_name(tenant: Uuid) -> String {
+    format!("stock/{tenant}")
 }
 
 async fn seen(scope: &Scope<'_>, ids: &[Uuid]) -> Result<HashSet<Uuid>, Error> {

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod demo;
 pub mod doctor;
 pub mod down;
+pub mod export;
 pub mod generate;
 pub mod ingest;
 pub mod logs;

@@ -8,17 +8,19 @@ use anyhow::{Context, anyhow};
 use intake_domain::api_key::{self, ApiKey};
 use intake_domain::audit::KeyEvent;
 use intake_domain::price::Policy;
+use intake_domain::retention::Wishes;
 use intake_local::Settings;
 use intake_postgres::admin::{self, NewTenant, TenantRow};
 use intake_postgres::audit::{self, Entry};
 use intake_postgres::keys::{self, KeyRow, NewKey};
-use intake_postgres::price;
+use intake_postgres::{price, retention};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::erase;
 use crate::keys::KeyFile;
-use crate::output::{Output, Verdict, table};
-use crate::target::DatabaseOptions;
+use crate::output::{Output, Verdict, grouped, table};
+use crate::target::{DatabaseOptions, StoreOptions, Stores};
 use crate::tenants_file;
 
 /// Options.
@@ -72,6 +74,41 @@ enum Action {
         #[arg(value_parser = parse_policy)]
         policy: Option<Policy>,
     },
+    /// Show, or choose, for how long what a tenant sent is kept; 0 is for ever
+    Retention {
+        /// Whose
+        #[arg(value_name = "TENANT")]
+        tenant_id: Uuid,
+        /// Whole months of orders besides the running one
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1200))]
+        order_months: Option<u16>,
+        /// Days of stock events; levels stay what they are
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=36500))]
+        stock_event_days: Option<u16>,
+        /// Days of price events; the history of prices stays
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=36500))]
+        price_event_days: Option<u16>,
+        /// Days of upload sessions and their rejects, after the seven in which they can be used
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=36500))]
+        session_days: Option<u16>,
+        /// Do as the deployment does, but for what is named here
+        #[arg(long)]
+        reset: bool,
+    },
+    /// Remove a tenant with all that belongs to it, for good; without --yes, show what that is
+    Erase {
+        /// Whom
+        #[arg(value_name = "TENANT")]
+        tenant_id: Uuid,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+        /// Who wants it, for the record
+        #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
+        by: String,
+        #[command(flatten)]
+        stores: StoreOptions,
+    },
     /// List the tenants and their keys
     List,
     /// List who was refused and what became of keys
@@ -109,6 +146,19 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
             revoke(&database_url, *tenant_id, prefix, *force, output).await?;
         }
         Action::PricePolicy { tenant_id, policy } => price_policy(&database_url, *tenant_id, *policy, output).await?,
+        Action::Retention { tenant_id, order_months, stock_event_days, price_event_days, session_days, reset } => {
+            let wanted = Wishes {
+                order_months: *order_months,
+                stock_event_days: *stock_event_days,
+                price_event_days: *price_event_days,
+                session_days: *session_days,
+            };
+            keep(&database_url, *tenant_id, &wanted, *reset, output).await?;
+        }
+        Action::Erase { tenant_id, yes, by, stores } => {
+            let stores = stores.connect().await?;
+            return erase(&database_url, &stores, *tenant_id, by, *yes, output).await;
+        }
         Action::List => list(&database_url, output).await?,
         Action::Audit { tenant_id, since } => log(&database_url, *tenant_id, *since, output).await?,
     }
@@ -203,6 +253,79 @@ async fn price_policy(database_url: &str, tenant: Uuid, wanted: Option<Policy>, 
     let policy = policy.with_context(|| format!("there is no tenant {tenant}"))?.as_str();
     output.say(policy);
     output.result(&json!({"tenant_id": tenant, "price_policy": policy}))
+}
+
+async fn keep(database_url: &str, tenant: Uuid, wanted: &Wishes, reset: bool, output: &Output) -> anyhow::Result<()> {
+    let mut client = intake_postgres::connect(database_url).await?;
+    let change = |known: Wishes| {
+        let known = if reset { Wishes::default() } else { known };
+        Wishes {
+            order_months: wanted.order_months.or(known.order_months),
+            stock_event_days: wanted.stock_event_days.or(known.stock_event_days),
+            price_event_days: wanted.price_event_days.or(known.price_event_days),
+            session_days: wanted.session_days.or(known.session_days),
+        }
+    };
+    let wishes = retention::operate_wishes(&mut client, tenant, change).await?;
+    let wishes = wishes.with_context(|| format!("there is no tenant {tenant}"))?;
+    let say = |wish: Option<u16>, unit: &str| match wish {
+        None => "as the deployment has it".to_owned(),
+        Some(0) => "for ever".to_owned(),
+        Some(number) => format!("{number} {unit}"),
+    };
+    let rows = [
+        ["orders", &say(wishes.order_months, "months")],
+        ["stock events", &say(wishes.stock_event_days, "days")],
+        ["price events", &say(wishes.price_event_days, "days")],
+        ["sessions", &say(wishes.session_days, "days")],
+    ];
+    table(rows.map(|row| row.map(str::to_owned))).iter().for_each(|line| output.say(line));
+    output.result(&json!({
+        "tenant_id": tenant,
+        "order_months": wishes.order_months,
+        "stock_event_days": wishes.stock_event_days,
+        "price_event_days": wishes.price_event_days,
+        "session_days": wishes.session_days,
+    }))
+}
+
+async fn erase(
+    database_url: &str,
+    stores: &Stores,
+    tenant: Uuid,
+    by: &str,
+    yes: bool,
+    output: &Output,
+) -> anyhow::Result<Verdict> {
+    if !yes {
+        let mut client = intake_postgres::connect(database_url).await?;
+        let counts = erase::count(&mut client, stores, tenant).await?;
+        let found = counts.iter().filter(|(_, count)| **count > 0);
+        table(found.map(|(what, count)| [what.clone(), grouped(*count)])).iter().for_each(|line| output.say(line));
+        output.say("nothing was removed: with --yes all of it is, for good");
+        output.result(&json!({"tenant_id": tenant, "erased": false, "found": counts}))?;
+        return Ok(Verdict::Failed);
+    }
+    let done = erase::erase(database_url, stores, tenant, by, &|line| output.say(line)).await?;
+    let settings = Settings::from_env()?;
+    KeyFile::open(&settings.state_dir)?.forget(tenant)?;
+    let left: u64 = done.left.values().sum();
+    table(done.left.iter().map(|(what, count)| [what.clone(), grouped(*count)]))
+        .iter()
+        .for_each(|line| output.say(line));
+    let (at, by) = (done.erasure.finished_at.unwrap_or_default(), done.erasure.asked_by);
+    output.say(&format!("tenant {tenant} was erased at {at} for {by}; counted just now: {left} left"));
+    output.say("an address that was handed out for an upload works for up to an hour: what comes by it is swept away");
+    output.result(&json!({
+        "tenant_id": tenant,
+        "erased": true,
+        "asked_at": done.erasure.asked_at,
+        "asked_by": by,
+        "finished_at": at,
+        "removed": done.removed,
+        "left": done.left,
+    }))?;
+    Ok(if left == 0 { Verdict::Good } else { Verdict::Failed })
 }
 
 fn parse_policy(text: &str) -> anyhow::Result<Policy> {

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use intake_domain::api_key::{self, Form, LOOKUP_BYTES};
+use intake_domain::api_key::{self, Form, KNOWN_FOR, LOOKUP_BYTES};
 use intake_domain::audit::{Counted, Kind, Noted, Refusal, Tally};
 use intake_postgres::Database;
 use intake_postgres::audit::{self, Refused};
@@ -21,9 +21,6 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
-
-/// How long a live key is taken for live without asking: a revoked one works no longer than this.
-const LIVE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long any other key is refused without asking: one that is added meanwhile has to wait so long.
 const OTHER_LIFETIME: Duration = Duration::from_secs(5);
@@ -74,7 +71,7 @@ pub struct Authenticator {
 impl Default for Authenticator {
     fn default() -> Self {
         Self {
-            live: Mutex::new(Memory::new(LIVE_LIFETIME)),
+            live: Mutex::new(Memory::new(KNOWN_FOR)),
             // apart, so that keys that are made up push out none that is not
             others: Mutex::new(Memory::new(OTHER_LIFETIME)),
             refusals: Mutex::default(),
@@ -356,16 +353,16 @@ mod tests {
     #[test]
     fn what_was_answered_is_forgotten_in_time() {
         let (hash, holder) = ([7; 32], Holder::Tenant(TENANT));
-        let mut memory = Memory::new(LIVE_LIFETIME);
-        memory.keep(hash, holder, NOW + LIVE_LIFETIME);
+        let mut memory = Memory::new(KNOWN_FOR);
+        memory.keep(hash, holder, NOW + KNOWN_FOR);
         let recall = |now| memory.recall(&hash, now);
-        assert_eq!(recall(NOW + LIVE_LIFETIME), Some(holder));
-        assert_eq!(recall(NOW + 2 * LIVE_LIFETIME - Duration::from_millis(1)), Some(holder));
-        assert_eq!(recall(NOW + 2 * LIVE_LIFETIME), None);
+        assert_eq!(recall(NOW + KNOWN_FOR), Some(holder));
+        assert_eq!(recall(NOW + 2 * KNOWN_FOR - Duration::from_millis(1)), Some(holder));
+        assert_eq!(recall(NOW + 2 * KNOWN_FOR), None);
         assert_eq!(recall(NOW), None, "the clock was set back");
         let mut other = hash;
         other[31] ^= 1;
-        assert_eq!(memory.recall(&other, NOW + LIVE_LIFETIME), None);
+        assert_eq!(memory.recall(&other, NOW + KNOWN_FOR), None);
     }
 
     #[test]

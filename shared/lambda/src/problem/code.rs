@@ -59,12 +59,17 @@ codes! {
     MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED": "The path does not take this method.";
     AlreadyDecided = CONFLICT "ALREADY_DECIDED": "It was decided otherwise before, or another took its place.";
     AlreadyEnded = CONFLICT "ALREADY_ENDED": "The session has ended.";
+    ExportEnded = CONFLICT "EXPORT_ENDED": "The export has ended otherwise.";
+    ExportFailed = CONFLICT "EXPORT_FAILED": "The export failed, so that there is no file.";
+    ExportNotReady = CONFLICT "EXPORT_NOT_READY": "The file of the export is not written yet.";
     IdempotencyKeyInUse = CONFLICT "IDEMPOTENCY_KEY_IN_USE": "A request with this Idempotency-Key is running.";
     NotMultipart = CONFLICT "NOT_MULTIPART": "The file is uploaded with one PUT; there is nothing to complete.";
     PartsMissing = CONFLICT "PARTS_MISSING": "Not all parts of the file have arrived.";
     SessionFull = CONFLICT "SESSION_FULL": "The session has as many files as it may have.";
     Cancelled = GONE "CANCELLED": "The session was cancelled.";
     Expired = GONE "EXPIRED": "The session has expired.";
+    ExportCancelled = GONE "EXPORT_CANCELLED": "The export was cancelled, so that there is no file.";
+    ExportExpired = GONE "EXPORT_EXPIRED": "The file of the export is there no longer.";
     UploadAborted = GONE "UPLOAD_ABORTED": "The multipart upload was aborted.";
     PayloadTooLarge = PAYLOAD_TOO_LARGE "PAYLOAD_TOO_LARGE": "The body is larger than the route takes.";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_MEDIA_TYPE": "The route does not take this Content-Type.";
@@ -116,6 +121,7 @@ field_codes! {
     InvalidSha256 = "INVALID_SHA256": "Not 64 hexadecimal digits.";
     InvalidState = "INVALID_STATE": "Not a state that a session can have.";
     MissingFile = "MISSING_FILE": "The form has no file.";
+    NotApplicable = "NOT_APPLICABLE": "The field has no meaning beside the others of the request.";
     NoDataset = "NO_DATASET": "Neither the name nor the request says which dataset it is.";
     NotStreamed = "NOT_STREAMED": "The deployment sends its answers whole, and this would be one without an end.";
     SessionTooLarge = "SESSION_TOO_LARGE": "The files are too large together for one session.";

@@ -1,0 +1,3 @@
+select count(*)
+from {table}
+where tenant_id = $1

@@ -1,0 +1,2 @@
+delete from tenants
+where tenant_id = $1

@@ -1,0 +1,1 @@
+select archive_order_month(to_date($1, 'YYYY-MM-DD'))::text

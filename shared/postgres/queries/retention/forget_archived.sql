@@ -1,0 +1,2 @@
+delete from archive.months
+where leaf = $1::text::name

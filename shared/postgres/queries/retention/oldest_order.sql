@@ -1,0 +1,3 @@
+select min(order_date)
+from orders
+where tenant_id = $1 and order_date < $2
