@@ -29,6 +29,9 @@ macro_rules! sql {
 /// Days are counted together until they have so many orders, which bounds the memory: some 300 bytes an order with three items.
 const ORDERS_AT_ONCE: usize = 400_000;
 
+/// So many days are worth to be asked about before.
+const MANY_DAYS: usize = 64;
+
 /// A batch is ended after so long.
 const BATCH_TIME: Duration = Duration::from_secs(5);
 
@@ -128,7 +131,7 @@ pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
         return Ok(counted);
     }
     counted.is_early = !await_followers(scope).await?;
-    let mut length = 1;
+    let mut length = if days.len() < MANY_DAYS { 1 } else { first_run(scope).await? };
     while counted.days < days.len() && counted.orders < ORDERS_AT_ONCE && began.elapsed() < BATCH_TIME {
         let run = run_of(&days[counted.days..], length);
         let (orders, items) = (counted.orders, counted.items);
@@ -149,6 +152,15 @@ pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
         counted.is_more = true;
     }
     Ok(counted)
+}
+
+/// How many days may be counted together, if none has more orders than any that was counted. Every run of many days reads all
+/// items, so few long ones are to be had where that is known.
+async fn first_run(scope: &Scope<'_>) -> Result<usize, Error> {
+    let (name, sql) = sql!("busiest_day");
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    let busiest = row.and_then(|row| row.get::<_, Option<i64>>(0)).map(|orders| orders.unsigned_abs() as usize);
+    Ok(busiest.map_or(1, |orders| (ORDERS_AT_ONCE / orders.max(1)).max(1)))
 }
 
 /// The first of these days, and those that follow it without a gap, at most so many.
