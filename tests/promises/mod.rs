@@ -236,7 +236,6 @@ pub(crate) fn list(trials: &mut Trials) {
         }
         retention {
             a_tenants_old_orders_go_with_all_that_belongs_to_them,
-            an_archived_month_takes_its_orders_out_at_once,
             stock_events_go_and_levels_stay,
             price_events_go_but_those_that_wait,
             sessions_go_with_their_files_rejects_and_objects,
@@ -342,6 +341,7 @@ pub(crate) fn list(trials: &mut Trials) {
         crashes { a_killed_function_loses_and_doubles_nothing }
         exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
         dead_letters { poison_is_given_up_alone_and_resumed }
+        retention { an_archived_month_takes_its_orders_out_at_once }
         erase { an_erasure_in_the_middle_of_an_upload_leaves_nothing }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
         limits {

@@ -144,12 +144,15 @@ pub(super) async fn an_archived_month_takes_its_orders_out_at_once(ground: Arc<G
     let status = resend(&shop, &[File::new("orders.ndjson", ndjson(again))]).await?;
     assert_eq!(counts(&status), [3, 3, 0, 0, 0], "what was archived is known no more");
 
+    let loose_items = "select count(*) from order_items where order_id not in (select order_id from order_keys)";
     ground.arm("maintain.within-archive", other.id, "kill")?;
     let since = Instant::now();
     loop {
         maintain(&ground).await.ok();
-        let [_, keys, items] = stored(&shop).await?;
-        if (keys, items, stored(&other).await?) == (3, 2, [0; 3]) {
+        let [_, keys, _] = stored(&shop).await?;
+        // the chores that the stack runs by itself may come before the orders do, and take the items along
+        let loose = count(&shop, loose_items).await?;
+        if (keys, loose, stored(&other).await?) == (3, 0, [0; 3]) {
             break;
         }
         ensure!(since.elapsed() < PATIENCE, "{:?} and {:?} are left", stored(&shop).await?, stored(&other).await?);

@@ -13,8 +13,11 @@ use thiserror::Error;
 /// The deepest object that is stored. PostgreSQL's own limit is its stack; this stays far from it.
 const MAX_DEPTH: usize = 32;
 
-/// The longest number, and the largest exponent either way. `numeric` takes 131,072 digits before the point.
-const MAX_NUMBER: usize = 300;
+/// The longest number, written out without an exponent, as `jsonb` gives it back. `numeric` takes 131,072 digits before the point.
+const MAX_NUMBER: usize = 1_000;
+
+/// The largest exponent either way.
+const MAX_EXPONENT: i32 = 300;
 
 /// How much longer than its shortest form a number may be and still be written out. It bounds how much an object grows: at
 /// worst `1e6,` becomes `1000000,`, twice as long.
@@ -241,8 +244,7 @@ fn write_number(out: &mut Vec<u8>, number: &str) -> Result<(), Unstorable> {
         Some(at) => (&number[..at], number[at + 1..].parse::<i32>().map_err(|_| Unstorable::Number)?),
         None => (number, 0),
     };
-    let reach = MAX_NUMBER as i32;
-    if number.len() > MAX_NUMBER || !(-reach..=reach).contains(&exponent) {
+    if number.len() > MAX_NUMBER || !(-MAX_EXPONENT..=MAX_EXPONENT).contains(&exponent) {
         return Err(Unstorable::Number);
     }
     let (sign, unsigned) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
@@ -266,6 +268,9 @@ fn write_number(out: &mut Vec<u8>, number: &str) -> Result<(), Unstorable> {
         0.. => digits.len() + shift,
         _ => digits.len().max(shift + 1) + 1,
     };
+    if sign.len() + long > MAX_NUMBER {
+        return Err(Unstorable::Number);
+    }
     if long > short + SPARE_DIGITS {
         out.extend_from_slice(format!("{digits}e{power}").as_bytes());
     } else if power >= 0 {
@@ -327,6 +332,8 @@ mod tests {
             ("0.00000000000000000000000000000000000000000010", "10e-44"),
             ("10000000000000000000000000000000", "1e31"),
             ("100000e26", "1e31"),
+            (format!("1{}", "0".repeat(300)).as_str(), "1e300"),
+            (format!("0.{}1", "0".repeat(299)).as_str(), "1e-300"),
         ] {
             assert_eq!(of(&format!("[{token}]")), format!("[{wanted}]"), "{token}");
         }
@@ -343,7 +350,7 @@ mod tests {
             (r#"["\ud800"]"#, Unstorable::LoneSurrogate),
             ("[1e301]", Unstorable::Number),
             ("[1e-99999999999]", Unstorable::Number),
-            (format!("[{}]", "9".repeat(301)).as_str(), Unstorable::Number),
+            (format!("[{}]", "9".repeat(1_001)).as_str(), Unstorable::Number),
             ("[1] 2", Unstorable::Malformed),
             ("[1", Unstorable::Malformed),
             (r#"{"a""#, Unstorable::Malformed),
