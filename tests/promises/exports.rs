@@ -552,11 +552,13 @@ async fn killed_at(shop: &Shop, point: &str, action: &str, format: &str, rows_ch
     // all orders at once, again and again: whatever the state, all rows of it have the same currency
     let changing = async {
         let sql = "update orders set currency = case currency when 'USD' then 'EUR' else 'USD' end";
-        while rows_change {
+        if !rows_change {
+            return std::future::pending::<Result<()>>().await;
+        }
+        loop {
             shop.books.execute(sql, &[]).await?;
             tokio::time::sleep(POLL).await;
         }
-        std::future::pending::<Result<()>>().await
     };
     let status = tokio::select! {
         status = ended(shop, export) => status?,
@@ -597,7 +599,9 @@ pub(super) async fn a_function_that_dies_leaves_no_gap_and_no_double_row(ground:
     let shops = try_join_all([stocked(&ground, MANY), stocked(&ground, MANY)]).await?;
     let tries = shops.iter().zip([false, true]).map(async |(shop, rows_change)| {
         for point in POINTS {
-            for (format, action) in [("json", "kill"), ("csv", "kill 2")] {
+            // nobody comes by the end twice
+            let twice = if point == "run-export.completed" { "kill" } else { "kill 2" };
+            for (format, action) in [("json", "kill"), ("csv", twice)] {
                 let killed = killed_at(shop, point, action, format, rows_change).await;
                 killed.with_context(|| format!("{point}, {action}, {format}, rows change: {rows_change}"))?;
             }

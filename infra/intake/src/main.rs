@@ -59,7 +59,7 @@ enum Command {
     /// Print the rejected rows of a session as NDJSON
     Rejects(rejects::Args),
     /// Write rows into a file on the server, and fetch it; once more, go on where that broke off
-    Export(export::Args),
+    Export(Box<export::Args>),
     /// Show the secret that webhooks are signed with, and verify a signature
     Webhooks(webhooks::Args),
 }

@@ -54,6 +54,6 @@ create table export_parts (
 select isolate_tenants('export_parts');
 
 grant select, insert, update on exports to intake_api;
-grant select, insert, delete on export_parts to intake_api;
+grant select, insert, delete, update (size_bytes, etag) on export_parts to intake_api;
 grant select, update on exports to intake_loader;
 grant select on export_parts to intake_loader;

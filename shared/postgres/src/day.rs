@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(read(&[], 0, 0), Some(0));
         assert_eq!(read(&[500], -1, 0), Some(5), "0.05");
         assert_eq!(read(&[19, 9900], 0, 0), Some(19_99));
-        assert_eq!(read(&[1], 1, 0), Some(10_000_00), "10000.00");
+        assert_eq!(read(&[1], 1, 0), Some(1_000_000), "10000.00");
         assert_eq!(read(&[99, 9999, 9999, 9900], 2, 0), Some(999_999_999_999));
         assert_eq!(read(&[1], 0, 0x4000), None, "-1");
         assert_eq!(read(&[0], 0, 0xc000), None, "not a number");

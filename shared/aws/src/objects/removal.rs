@@ -92,10 +92,10 @@ impl Objects {
             let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
             let listed = request.set_key_marker(markers.0).set_upload_id_marker(markers.1).send().await;
             let listed = listed.map_err(Error::call("ListMultipartUploads"))?;
-            found.extend(listed.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id())).filter_map(
-                // an emulator may list those of other prefixes, too
-                |(key, id)| key.starts_with(prefix).then(|| (key.to_owned(), id.to_owned())),
-            ));
+            let uploads = listed.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id()));
+            // an emulator may list those of other prefixes, too
+            let uploads = uploads.filter(|(key, _)| key.starts_with(prefix));
+            found.extend(uploads.map(|(key, id)| (key.to_owned(), id.to_owned())));
             if listed.is_truncated() != Some(true) {
                 return Ok(found);
             }
