@@ -126,7 +126,6 @@ pub(crate) fn list(trials: &mut Trials) {
             a_body_that_is_too_large_is_a_problem,
             a_binary_body_arrives_byte_for_byte,
         }
-        erase { an_erased_tenant_is_gone_everywhere }
         events { sample_events_are_understood, malformed_messages_are_dropped }
         exports {
             every_dataset_is_taken_out_as_it_is,
@@ -234,14 +233,6 @@ pub(crate) fn list(trials: &mut Trials) {
             a_session_that_waits_is_cancelled,
             a_session_that_has_ended_is_not_cancelled,
         }
-        retention {
-            a_tenants_old_orders_go_with_all_that_belongs_to_them,
-            stock_events_go_and_levels_stay,
-            price_events_go_but_those_that_wait,
-            sessions_go_with_their_files_rejects_and_objects,
-            old_entries_of_the_audit_log_go,
-            exports_expire_with_their_files,
-        }
         resume {
             only_missing_parts_are_asked_for,
             an_upload_that_is_gone_begins_again,
@@ -341,8 +332,16 @@ pub(crate) fn list(trials: &mut Trials) {
         crashes { a_killed_function_loses_and_doubles_nothing }
         exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
         dead_letters { poison_is_given_up_alone_and_resumed }
-        retention { an_archived_month_takes_its_orders_out_at_once }
-        erase { an_erasure_in_the_middle_of_an_upload_leaves_nothing }
+        retention {
+            a_tenants_old_orders_go_with_all_that_belongs_to_them,
+            stock_events_go_and_levels_stay,
+            price_events_go_but_those_that_wait,
+            sessions_go_with_their_files_rejects_and_objects,
+            old_entries_of_the_audit_log_go,
+            exports_expire_with_their_files,
+            an_archived_month_takes_its_orders_out_at_once,
+        }
+        erase { an_erased_tenant_is_gone_everywhere, an_erasure_in_the_middle_of_an_upload_leaves_nothing }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
         limits {
             two_functions_share_one_budget_over_a_minutes_edge,
