@@ -513,7 +513,9 @@ impl Promoter {
     /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
     /// nothing.
     async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
-        let has_leaf = |month| self.months.contains(&self.month_leaf(micros(month)));
+        // what lies in the default partition may be there, or have been archived with a partition that is gone
+        let default = format!("{}_default", self.dataset.name);
+        let has_leaf = |month| self.month_leaf(micros(month)) != default;
         let doubtful = stored.iter().filter_map(|(id, stored)| Some((*id, stored.month?)));
         let (ids, dates): (Vec<_>, Vec<_>) = doubtful.filter(|(_, month)| !has_leaf(*month)).unzip();
         if ids.is_empty() {
