@@ -14,6 +14,7 @@ use uuid::Uuid;
 /// An order. It has those of its fields that were asked for.
 #[derive(ToSchema)]
 #[schema(as = Order)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "for the OpenAPI document alone")]
 pub(crate) struct OrderLine {
     #[schema(required = false)]

@@ -34,19 +34,17 @@ use uuid::Uuid;
 pub(crate) struct Request {
     #[schema(value_type = FormatWord)]
     format: String,
-    #[schema(value_type = Option<CompressionWord>, nullable = false)]
+    #[schema(value_type = Option<CompressionWord>)]
     compression: Option<String>,
     /// `orders` unless told.
-    #[schema(value_type = Option<DatasetWord>, nullable = false)]
+    #[schema(value_type = Option<DatasetWord>)]
     dataset: Option<String>,
     /// Names of columns, in the order of the file; all unless told.
-    #[schema(nullable = false, min_items = 1)]
+    #[schema(min_items = 1)]
     columns: Option<Vec<String>>,
     /// Which rows; all unless told.
-    #[schema(nullable = false)]
     filters: Option<Filters>,
     /// Of CSV: whether an apostrophe is put before texts that a spreadsheet would run as a formula; `true` unless told.
-    #[schema(nullable = false)]
     spreadsheet_safe: Option<bool>,
 }
 
@@ -58,28 +56,24 @@ pub(crate) struct Request {
 #[serde(deny_unknown_fields)]
 struct Filters {
     /// A part of the customer's name or e-mail address, in whatever case.
-    #[schema(nullable = false, min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255)]
     q: Option<String>,
     /// Statuses of orders: a list, or a text with commas.
-    #[schema(nullable = false)]
     order_status: Option<List>,
     /// Orders with an item of one of these products, or rows of these products: a list, or a text with commas.
-    #[schema(nullable = false)]
     product_ids: Option<List>,
     /// A number, or a text of one.
-    #[schema(value_type = Option<NumberOrText>, nullable = false)]
+    #[schema(value_type = Option<NumberOrText>)]
     min_price: Option<Box<RawValue>>,
     /// A number, or a text of one.
-    #[schema(value_type = Option<NumberOrText>, nullable = false)]
+    #[schema(value_type = Option<NumberOrText>)]
     max_price: Option<Box<RawValue>>,
     /// A day, `YYYY-MM-DD` or `DD-MM-YYYY`, or an instant of ISO 8601.
-    #[schema(nullable = false)]
     start_date: Option<String>,
     /// A day or an instant; it is meant, too.
-    #[schema(nullable = false)]
     end_date: Option<String>,
     /// An object that the order's `raw_payload` contains.
-    #[schema(value_type = Option<Object>, nullable = false)]
+    #[schema(value_type = Option<Object>)]
     payload: Option<Box<RawValue>>,
 }
 
