@@ -39,8 +39,8 @@ pub(crate) enum By {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
-    /// What uploads are told apart by.
-    #[param(inline, value_type = By, required = false, default = "day")]
+    /// What uploads are told apart by; `day` unless told.
+    #[param(inline, value_type = By, required = false)]
     group_by: Option<By>,
     /// The first moment: a date (`2026-01-31` or `31-01-2026`) or an ISO 8601 date and time, of the time zone unless it names an
     /// offset. 30 days in all unless told, and 366 at most.

@@ -63,8 +63,8 @@ pub(crate) enum Precision {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
-    /// What sales are told apart by.
-    #[param(inline, value_type = GroupBy, required = false, default = "day")]
+    /// What sales are told apart by; `day` unless told.
+    #[param(inline, value_type = GroupBy, required = false)]
     group_by: Option<GroupBy>,
     /// The first moment: a date (`2026-01-31` or `31-01-2026`) or an ISO 8601 date and time, of the time zone unless it names an
     /// offset. 30 days in all unless told.
@@ -74,7 +74,7 @@ pub(crate) struct Parameters {
     #[param(nullable = false, example = "2026-01-31")]
     end_date: Option<String>,
     /// `approx`: sums and orders are exact, customers an estimate; `exact`: all is counted one by one, which takes its time.
-    #[param(inline, value_type = Precision, required = false, default = "approx")]
+    #[param(inline, value_type = Precision, required = false)]
     precision: Option<Precision>,
     /// The IANA name of the time zone whose days and hours are meant.
     #[param(nullable = false, default = "UTC", example = "Europe/Berlin")]
