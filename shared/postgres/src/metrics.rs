@@ -13,7 +13,7 @@ use intake_domain::sales::{
     Counter, DAY_MICROS, Figures, Item, Key, Order, Part, Report, Segment, Tally, Unreadable, money,
 };
 use intake_domain::sketch::Sketch;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
@@ -26,11 +26,17 @@ macro_rules! sql {
     };
 }
 
-/// Days are counted together until they have so many orders, which bounds the memory: some 300 bytes an order with three items.
-const ORDERS_AT_ONCE: usize = 400_000;
+/// Days are counted together until they have so many orders, which bounds the memory: some 180 bytes an order with three items.
+const ORDERS_AT_ONCE: u64 = 2_000_000;
 
-/// So many days are worth to be asked about before.
+/// So many days are worth to be asked about before, and to be counted with more memory for a join.
 const MANY_DAYS: usize = 64;
+
+/// What is written at once, in bytes.
+const WRITE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The categories of so many products are asked for at once.
+const PRODUCTS_AT_ONCE: usize = 50_000;
 
 /// A batch is ended after so long.
 const BATCH_TIME: Duration = Duration::from_secs(5);
@@ -131,16 +137,11 @@ pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
         return Ok(counted);
     }
     counted.is_early = !await_followers(scope).await?;
-    let mut length = if days.len() < MANY_DAYS { 1 } else { first_run(scope).await? };
-    while counted.days < days.len() && counted.orders < ORDERS_AT_ONCE && began.elapsed() < BATCH_TIME {
-        let run = run_of(&days[counted.days..], length);
-        let (orders, items) = (counted.orders, counted.items);
-        count_days(scope, &run, &mut counted).await?;
+    let volume = if days.len() < MANY_DAYS { Volume::default() } else { Volume::of(scope, &days).await? };
+    while counted.days < days.len() && began.elapsed() < BATCH_TIME {
+        let (run, is_most) = volume.run(&days[counted.days..]);
+        count_days(scope, &run, is_most, &mut counted).await?;
         counted.days += run.len();
-        tracing::debug!(days = run.len(), orders = counted.orders - orders, items = counted.items - items, "counted");
-        // as many days as have the orders that fit, but not at once: some days are busier than others
-        let of_run = (counted.orders - orders).max(1);
-        length = (run.len() * ORDERS_AT_ONCE / of_run).clamp(1, 8 * length);
     }
     let (done, left) = days.split_at(counted.days);
     let none = BTreeSet::new();
@@ -154,20 +155,44 @@ pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
     Ok(counted)
 }
 
-/// How many days may be counted together, if none has more orders than any that was counted. Every run of many days reads all
-/// items, so few long ones are to be had where that is known.
-async fn first_run(scope: &Scope<'_>) -> Result<usize, Error> {
-    let (name, sql) = sql!("busiest_day");
-    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
-    let busiest = row.and_then(|row| row.get::<_, Option<i64>>(0)).map(|orders| orders.unsigned_abs() as usize);
-    Ok(busiest.map_or(1, |orders| (ORDERS_AT_ONCE / orders.max(1)).max(1)))
+/// How many orders there are, of which days. When nothing is known of them, days are counted one by one.
+#[derive(Debug, Default)]
+struct Volume {
+    of_days: BTreeMap<i32, u64>,
+    all: u64,
 }
 
-/// The first of these days, and those that follow it without a gap, at most so many.
-fn run_of(days: &[i32], most: usize) -> Range<i32> {
-    let first = days[0];
-    let length = days.iter().zip(first..).take(most).take_while(|(day, expected)| **day == *expected).count();
-    first..first + length as i32
+impl Volume {
+    async fn of(scope: &Scope<'_>, days: &[i32]) -> Result<Self, Error> {
+        let (name, sql) = sql!("use_memory");
+        scope.query(name, sql, &[]).await?;
+        let (first, end) = (Day(days[0]), Day(days[days.len() - 1] + 1));
+        let with: [Parameter<'_>; 3] = [(&scope.tenant(), Type::UUID), (&first, Type::DATE), (&end, Type::DATE)];
+        let (name, sql) = sql!("orders_of_days");
+        let rows = scope.query(name, sql, &with).await?;
+        let of_days: BTreeMap<_, _> =
+            rows.iter().map(|row| (row.get::<_, Day>(0).0, row.get::<_, i64>(1).unsigned_abs())).collect();
+        let (name, sql) = sql!("orders_beside");
+        let beside = scope.query_opt(name, sql, &with).await?.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs());
+        Ok(Self { all: beside + of_days.values().sum::<u64>(), of_days })
+    }
+
+    /// The first of these days, and those that follow it without a gap, as many as may be counted together; and whether they
+    /// have most of all orders.
+    fn run(&self, days: &[i32]) -> (Range<i32>, bool) {
+        let (first, mut orders, mut length) = (days[0], 0, 0);
+        for (day, next) in days.iter().zip(first..) {
+            orders += self.of_days.get(day).copied().unwrap_or_default();
+            let is_alone = self.all == 0 || orders > ORDERS_AT_ONCE;
+            if *day != next || (length > 0 && is_alone) {
+                break;
+            }
+            length += 1;
+        }
+        let run = first..first + length;
+        let orders: u64 = self.of_days.range(run.clone()).map(|(_, orders)| orders).sum();
+        (run, orders > 0 && 2 * orders > self.all)
+    }
 }
 
 async fn take_touches(scope: &Scope<'_>) -> Result<BTreeSet<i32>, Error> {
@@ -202,12 +227,49 @@ async fn await_followers(scope: &Scope<'_>) -> Result<bool, Error> {
 }
 
 /// Counts days that follow one another, and stores what has changed.
-async fn count_days(scope: &mut Scope<'_>, days: &Range<i32>, counted: &mut Counted) -> Result<(), Error> {
+async fn count_days(
+    scope: &mut Scope<'_>,
+    days: &Range<i32>,
+    is_most: bool,
+    counted: &mut Counted,
+) -> Result<(), Error> {
     let start = i64::from(days.start) * DAY_MICROS;
     let period = Period { start, end: i64::from(days.end) * DAY_MICROS };
-    let (segments, orders, items) = count(scope, period, None, true).await?;
+    let items = if is_most { Items::All } else { Items::OfOrders };
+    let (segments, orders, items) = count(scope, period, None, items).await?;
     counted.orders += orders;
     counted.items += items;
+    tracing::debug!(days = days.len(), orders, items, is_most, "counted");
+    let (mut rows, mut bytes, mut of, mut currencies) = (Vec::new(), 0, Vec::new(), Vec::new());
+    for segment in segments {
+        of.push(Day(segment.day));
+        currencies.push(segment.currency.clone());
+        bytes += segment.products.len() + segment.categories.len() + segment.quarters.len();
+        rows.push(segment);
+        if bytes >= WRITE_BYTES {
+            counted.changed += write(scope, std::mem::take(&mut rows)).await?;
+            bytes = 0;
+        }
+    }
+    counted.changed += write(scope, rows).await?;
+    let (tenant, last) = (scope.tenant(), Day(days.end - 1));
+    let (name, sql) = sql!("remove");
+    let with: [Parameter<'_>; 5] = [
+        (&tenant, Type::UUID),
+        (&Day(days.start), Type::DATE),
+        (&last, Type::DATE),
+        (&of, Type::DATE_ARRAY),
+        (&currencies, Type::TEXT_ARRAY),
+    ];
+    counted.changed += scope.execute(name, sql, &with).await?;
+    Ok(())
+}
+
+/// Stores the totals of days, and returns how many are no longer what they were.
+async fn write(scope: &mut Scope<'_>, segments: Vec<Segment>) -> Result<u64, Error> {
+    if segments.is_empty() {
+        return Ok(0);
+    }
     let (mut of, mut currencies, mut sums, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut customers, mut quarters, mut products, mut categories) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for segment in segments {
@@ -220,19 +282,7 @@ async fn count_days(scope: &mut Scope<'_>, days: &Range<i32>, counted: &mut Coun
         products.push(segment.products);
         categories.push(segment.categories);
     }
-    let (tenant, last) = (scope.tenant(), Day(days.end - 1));
-    let (name, sql) = sql!("remove");
-    let with: [Parameter<'_>; 5] = [
-        (&tenant, Type::UUID),
-        (&Day(days.start), Type::DATE),
-        (&last, Type::DATE),
-        (&of, Type::DATE_ARRAY),
-        (&currencies, Type::TEXT_ARRAY),
-    ];
-    counted.changed += scope.execute(name, sql, &with).await?;
-    if of.is_empty() {
-        return Ok(());
-    }
+    let tenant = scope.tenant();
     let (name, sql) = sql!("write");
     let with: [Parameter<'_>; 9] = [
         (&tenant, Type::UUID),
@@ -245,18 +295,28 @@ async fn count_days(scope: &mut Scope<'_>, days: &Range<i32>, counted: &mut Coun
         (&products, Type::BYTEA_ARRAY),
         (&categories, Type::BYTEA_ARRAY),
     ];
-    counted.changed += scope.execute(name, sql, &with).await?;
-    Ok(())
+    scope.execute(name, sql, &with).await
 }
 
-/// Counts the orders of a span as they are now, in one currency or in all, with their items or without. Returns the totals of
-/// each day and currency, and how many orders and items were read.
-pub async fn count(
+/// Which items are read when orders are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Items {
+    /// None, as orders alone are asked for.
+    None,
+    /// Those of the orders.
+    OfOrders,
+    /// All that the tenant has, since most are of the orders: reading a table is cheaper than joining it.
+    All,
+}
+
+/// Counts the orders of a span as they are now, in one currency or in all. Returns the totals of each day and currency, and how
+/// many orders and items were counted.
+async fn count(
     scope: &Scope<'_>,
     period: Period,
     currency: Option<&str>,
-    with_items: bool,
-) -> Result<(Vec<Segment>, usize, usize), Error> {
+    which: Items,
+) -> Result<(impl Iterator<Item = Segment> + use<>, usize, usize), Error> {
     let mut counter = Counter::default();
     let (tenant, start, end) = (scope.tenant(), Micros(period.start), Micros(period.end));
     let with: [Parameter<'_>; 4] =
@@ -273,22 +333,32 @@ pub async fn count(
         });
     }
     let mut items = 0;
-    if with_items && counter.orders() > 0 {
-        let (name, sql) = sql!("items");
-        let mut rows = scope.rows(name, sql, &with).await?;
+    if which != Items::None && counter.orders() > 0 {
+        let (name, sql, with) = match which {
+            Items::All => (sql!("all_items").0, sql!("all_items").1, &with[..1]),
+            _ => (sql!("items").0, sql!("items").1, &with[..]),
+        };
+        let mut rows = scope.rows(name, sql, with).await?;
         while let Some(row) = rows.try_next().await? {
-            counter.item(&Item {
-                order: row.get(0),
-                product: row.get(1),
-                category: row.get(2),
-                quantity: row.get(3),
-                cents: cents(&row, 4)?,
-            });
-            items += 1;
+            let item = Item { order: row.get(0), product: row.get(1), quantity: row.get(2), cents: cents(&row, 3)? };
+            items += usize::from(counter.item(&item));
         }
     }
+    let categories = categories(scope, &counter.products().collect::<Vec<_>>()).await?;
     let orders = counter.orders();
-    Ok((counter.finish(), orders, items))
+    Ok((counter.finish(&categories), orders, items))
+}
+
+/// The categories of those of these products that have one.
+async fn categories(scope: &Scope<'_>, products: &[Uuid]) -> Result<HashMap<Uuid, Uuid>, Error> {
+    let mut categories = HashMap::new();
+    let (name, sql) = sql!("categories_of");
+    for products in products.chunks(PRODUCTS_AT_ONCE) {
+        let with: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&products, Type::UUID_ARRAY)];
+        let rows = scope.query(name, sql, &with).await?;
+        categories.extend(rows.iter().map(|row| (row.get::<_, Uuid>(0), row.get::<_, Uuid>(1))));
+    }
+    Ok(categories)
 }
 
 /// The money of one row, of `numeric(12, 2)`.
@@ -333,9 +403,9 @@ pub async fn add_period(
     currency: Option<&str>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let with_items = matches!(report.part(), Part::Products | Part::Categories);
-    let (segments, ..) = count(scope, period, currency, with_items).await?;
-    segments.iter().try_for_each(|segment| report.add_counted(segment)).map_err(unreadable)
+    let items = if matches!(report.part(), Part::Products | Part::Categories) { Items::OfOrders } else { Items::None };
+    let (mut segments, ..) = count(scope, period, currency, items).await?;
+    segments.try_for_each(|segment| report.add_counted(&segment)).map_err(unreadable)
 }
 
 fn unreadable(_: Unreadable) -> Error {
