@@ -16,6 +16,9 @@ use support::{Ground, Lease, Logs};
 const THREADS: usize = 4;
 
 fn main() -> ExitCode {
+    if let Some(answer) = support::probe_connection() {
+        return answer;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
     let runtime = Arc::new(tokio::runtime::Runtime::new().expect("a runtime"));

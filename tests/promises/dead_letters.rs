@@ -2,6 +2,8 @@
 
 use crate::support::{Dice, Goods, Ground, Upload};
 use anyhow::{Context, Result, ensure};
+use intake::commands::redrive::send_back;
+use intake::deployment::Deployment;
 use intake_domain::dataset;
 use intake_domain::format::{Compression, Format, Layout};
 use serde_json::{Value, json};
@@ -88,5 +90,41 @@ pub(super) async fn a_dead_letter_of_work_that_was_done_changes_nothing(ground: 
 
 pub(super) async fn a_dead_letter_of_no_known_kind_is_kept(ground: Arc<Ground>) -> Result<()> {
     assert!(!ground.deliver("RecordDeadLetter", "{}").await?);
+    Ok(())
+}
+
+pub(super) async fn what_is_sent_back_is_done(ground: Arc<Ground>) -> Result<()> {
+    let point = "load-chunk.before-read";
+    let upload = small(&ground, 6).await?;
+    ground.arm(point, upload.shop.id, TO_THE_END)?;
+    // so many that one call does not take them all
+    let queue = &ground.endpoints.queues["uploads-dead-letters"];
+    for _ in 0..23 {
+        ground.sqs.send_message().queue_url(queue).message_body(crate::support::message("plan-file.test-event")?).send().await?;
+    }
+    let stack = Deployment::find(ground.aws.clone(), "intake").await?;
+    let urls = stack.queues()?;
+    let counts = async |queue: &'static str, dry_run| {
+        let moved = send_back(stack.config(), &urls, Some(queue), dry_run).await?;
+        anyhow::Ok(moved.iter().map(|moved| (moved.queue, moved.found, moved.hidden, moved.sent)).collect::<Vec<_>>())
+    };
+    assert_eq!(counts("uploads", true).await?, [("uploads", 23, 0, 0)]);
+    assert_eq!(counts("uploads", false).await?, [("uploads", 23, 0, 23)]);
+    assert_eq!(counts("uploads", false).await?, [("uploads", 0, 0, 0)]);
+
+    // a chunk that died five times is loaded once it is sent back, with nobody who has written it off meanwhile
+    let died = async {
+        ground.record_dead_letters(false).await?;
+        upload.put_all().await?;
+        ground.given_up("chunks", 1).await
+    };
+    ground.hurried(died).await?;
+    assert_eq!(counts("chunks", false).await?, [("chunks", 1, 0, 1)]);
+    upload.ended().await?;
+    upload.verify().await?;
+    let wrong = send_back(stack.config(), &urls, Some("chunk"), true).await.err().context("no such queue")?;
+    ensure!(wrong.to_string().contains("urgent-chunks"), "{wrong}");
+    let wrong = Deployment::find(ground.aws.clone(), "none").await.err().context("no such stack")?;
+    ensure!(wrong.to_string().contains("none"), "{wrong}");
     Ok(())
 }

@@ -11,6 +11,7 @@ pub(super) async fn sample_events_are_understood(ground: Arc<Ground>) -> Result<
         ("PlanFile", "plan-file.test-event"),
         ("PlanFile", "plan-file.object-created"),
         ("LoadChunk", "load-chunk.chunk"),
+        ("LoadChunk", "load-chunk.redriven"),
         ("PromoteFile", "promote-file.file"),
         ("RefreshMetrics", "refresh-metrics.tenant"),
         ("RunExport", "run-export.export"),

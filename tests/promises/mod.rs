@@ -24,6 +24,7 @@ mod isolation;
 mod json_objects;
 mod keys;
 mod limits;
+mod logins;
 mod metrics;
 mod metrics_bench;
 mod openapi;
@@ -172,6 +173,10 @@ pub(crate) fn list(trials: &mut Trials) {
             an_order_whose_object_is_spelled_otherwise_is_unchanged,
         }
         limits { price_events_are_limited_by_tenant_and_by_product }
+        logins {
+            a_password_that_is_rotated_under_load_is_survived,
+            a_token_is_what_amazons_own_client_makes,
+        }
         metrics {
             an_order_that_moves_under_its_items_takes_them_along,
             both_precisions_agree_whatever_is_uploaded,
@@ -331,7 +336,8 @@ pub(crate) fn list(trials: &mut Trials) {
     promises! { trials.add_alone:
         crashes { a_killed_function_loses_and_doubles_nothing }
         exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
-        dead_letters { poison_is_given_up_alone_and_resumed }
+        dead_letters { poison_is_given_up_alone_and_resumed, what_is_sent_back_is_done }
+        logins { an_encrypted_way_is_taken_and_proven, a_deployment_is_told_how_its_migrations_went }
         retention {
             a_tenants_old_orders_go_with_all_that_belongs_to_them,
             stock_events_go_and_levels_stay,

@@ -249,6 +249,21 @@ impl Ground {
         Ok(sum)
     }
 
+    /// Waits until so many messages of a queue have been given up.
+    pub(crate) async fn given_up(&self, queue: &str, count: u64) -> Result<()> {
+        let since = Instant::now();
+        while self.depth(&format!("{queue}{DEAD_LETTERS}")).await? < count {
+            ensure!(since.elapsed() < Duration::from_secs(60), "nothing of {queue} is given up");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// The Python of the emulator, which has Amazon's own client.
+    pub(crate) fn python(&self) -> PathBuf {
+        settings().tools_dir.unwrap_or_default().join("bin/python")
+    }
+
     /// Sets how long a message that is being handled stays hidden, and returns what it was for each queue.
     pub(crate) async fn hide_for(&self, seconds: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         let mut before = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! What tests stand on: the stack, shops that upload to it, and the books that must balance after every upload.
 
 mod books;
+mod connection;
 mod dice;
 mod event_sources;
 mod events;
@@ -21,6 +22,7 @@ mod upload;
 mod wire;
 
 pub(crate) use books::Books;
+pub(crate) use connection::probe_connection;
 pub(crate) use dice::Dice;
 pub(crate) use events::{event, message, object_created};
 pub(crate) use fail_points::fail_points;

@@ -6,20 +6,20 @@ mod event;
 
 use intake_aws::Queue;
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::{batch, telemetry};
-use intake_postgres::Database;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     let allowed_hosts = environment.list("WEBHOOK_ALLOWED_HOSTS");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let worker = deliver::Worker {
-        database: Database::new(&database_url, "deliver-webhook")?,
+        database: address.open(&aws, "deliver-webhook")?,
         webhooks: Queue::new(&aws, webhook_queue),
         caller: call::Caller::new(allowed_hosts)?,
     };

@@ -4,18 +4,18 @@ use ingest_api::App;
 use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
 use intake_aws::{Objects, Queue, RateTable};
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::edge::{self, Edge, Limiter};
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::turn::Turns;
 use intake_lambda::{http, telemetry};
-use intake_postgres::Database;
 use std::sync::Arc;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let bucket = environment.text("UPLOAD_BUCKET");
     let idempotency_table = environment.text("IDEMPOTENCY_TABLE");
     let rate_table = environment.text("RATE_TABLE");
@@ -28,7 +28,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let webhook_allowed_hosts = environment.list("WEBHOOK_ALLOWED_HOSTS");
     environment.finish()?;
     let aws = intake_aws::load().await;
-    let database = Arc::new(Database::new(&database_url, "ingest-api")?);
+    let database = Arc::new(address.open(&aws, "ingest-api")?);
     let limiter = Limiter::new(RateTable::new(&aws, rate_table), quotas);
     let records = Records::new(&aws, idempotency_table, CLAIM_LIFETIME);
     let edge = Edge::new(Arc::clone(&database), records, limiter);

@@ -10,7 +10,7 @@ use intake_lambda::fail_point;
 use intake_lambda::lanes::Lanes;
 use intake_lambda::turn::Turns;
 use intake_postgres::ledger::{self, ExpiredFile, StalledFile};
-use intake_postgres::{Database, Scope, admin, claims, contacts, exports, metrics, webhooks};
+use intake_postgres::{Database, Scope, Server, admin, claims, contacts, exports, metrics, webhooks};
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const COUNTED_AFTER_SECONDS: u32 = 300;
 /// What the function works with.
 pub(crate) struct Chores {
     pub(crate) database: Database,
-    pub(crate) owner_database_url: String,
+    pub(crate) owner: Server,
     pub(crate) terms: Terms,
     pub(crate) objects: Objects,
     pub(crate) uploads: Queue,
@@ -55,7 +55,7 @@ struct Work {
 impl Chores {
     /// Does all of them and says what there was to do. One that fails keeps no other from being done.
     pub(crate) async fn run(&self) -> Result<Value, Error> {
-        let mut owner = intake_postgres::connect(&self.owner_database_url).await?;
+        let mut owner = self.owner.connect().await?;
         let partitions = admin::make_partitions(&mut owner).await.unwrap_or_else(|error| {
             tracing::error!(error = describe(&error), "partitions not made, left to the next run");
             0
@@ -78,7 +78,7 @@ impl Chores {
             }
         }
         let Removed { counts: removed, touched } =
-            retention::run(&self.owner_database_url, &self.objects, self.terms).await?;
+            retention::run(&self.owner, &self.objects, self.terms).await?;
         let touched: Vec<_> = touched.into_iter().map(|tenant_id| RefreshMetrics { tenant_id }).collect();
         self.metrics.send_all(&touched).await?;
         tracing::info!(partitions, forgotten, expired, resent, failed, %removed, "chores done");

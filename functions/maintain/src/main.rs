@@ -6,10 +6,10 @@ mod retention;
 use intake_aws::{Objects, Queue};
 use intake_domain::retention::Policy;
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::telemetry;
 use intake_lambda::turn::Turns;
-use intake_postgres::Database;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -17,8 +17,8 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let owner_database_url = environment.text("OWNER_DATABASE_URL");
-    let database_url = environment.text("DATABASE_URL");
+    let owners = DatabaseAddress::read_of_owner(&mut environment);
+    let address = DatabaseAddress::read(&mut environment);
     let upload_queue = environment.text("UPLOAD_QUEUE_URL");
     let bucket = environment.text("UPLOAD_BUCKET");
     let chunks = LaneUrls::read(&mut environment, "CHUNK");
@@ -39,8 +39,8 @@ async fn main() -> Result<(), Error> {
     environment.finish()?;
     let aws = intake_aws::load().await;
     let chores = chores::Chores {
-        database: Database::new(&database_url, "maintain")?,
-        owner_database_url,
+        database: address.open(&aws, "maintain")?,
+        owner: owners.server(&aws)?,
         terms,
         uploads: Queue::new(&aws, upload_queue),
         objects: Objects::new(&aws, bucket),

@@ -12,7 +12,7 @@ mod stock;
 use intake_aws::Objects;
 use intake_domain::retention::Policy;
 use intake_lambda::batch::describe;
-use intake_postgres::{Client, retention};
+use intake_postgres::{Client, Server, retention};
 use jiff::Timestamp;
 use lambda_runtime::Error;
 use serde_json::{Map, Value};
@@ -67,8 +67,8 @@ pub(crate) struct Removed {
 }
 
 /// Removes what is past its time. What fails keeps nothing else from being done.
-pub(crate) async fn run(owner_database_url: &str, objects: &Objects, terms: Terms) -> Result<Removed, Error> {
-    let owner = intake_postgres::connect(owner_database_url).await?;
+pub(crate) async fn run(owner: &Server, objects: &Objects, terms: Terms) -> Result<Removed, Error> {
+    let owner = owner.connect().await?;
     let tenants = retention::tenants(&owner).await?;
     let tenants = tenants.iter().map(|(tenant, wishes)| (*tenant, terms.policy.with(wishes))).collect();
     let (now, until) = (Timestamp::now(), Instant::now() + PATIENCE);

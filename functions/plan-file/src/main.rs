@@ -6,16 +6,16 @@ mod unpack;
 
 use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
-use intake_postgres::Database;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let bucket = environment.text("UPLOAD_BUCKET");
     let chunks = LaneUrls::read(&mut environment, "CHUNK");
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
@@ -24,7 +24,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     environment.finish()?;
     let aws = intake_aws::load().await;
     let planner = plan::Planner {
-        database: Database::new(&database_url, "plan-file")?,
+        database: address.open(&aws, "plan-file")?,
         objects: Objects::new(&aws, bucket),
         chunks: Lanes::new(&aws, chunks),
         turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },

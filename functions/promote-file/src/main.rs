@@ -6,16 +6,16 @@ mod rehearsal;
 
 use intake_aws::{Objects, Queue};
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
-use intake_postgres::Database;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let bucket = environment.text("UPLOAD_BUCKET");
     let promotions = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
@@ -24,8 +24,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = intake_aws::load().await;
     let promotions = Lanes::new(&aws, promotions);
     let worker = promote::Worker {
-        database: Database::new(&database_url, "promote-file")?,
-        books: Database::new(&database_url, "promote-file books")?,
+        database: address.open(&aws, "promote-file")?,
+        books: address.open(&aws, "promote-file books")?,
         objects: Objects::new(&aws, bucket),
         promotions: promotions.clone(),
         metrics: Queue::new(&aws, metrics_queue),

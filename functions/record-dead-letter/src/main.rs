@@ -5,23 +5,23 @@ mod record;
 
 use intake_aws::Queue;
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::lanes::{LaneUrls, Lanes};
 use intake_lambda::turn::Turns;
 use intake_lambda::{batch, telemetry};
-use intake_postgres::Database;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let chunk_queues = LaneUrls::read(&mut environment, "CHUNK");
     let promotion_queues = LaneUrls::read(&mut environment, "PROMOTION");
     let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let recorder = record::Recorder {
-        database: Database::new(&database_url, "record-dead-letter")?,
+        database: address.open(&aws, "record-dead-letter")?,
         chunks: Lanes::new(&aws, chunk_queues),
         turns: Turns { promotions: Lanes::new(&aws, promotion_queues), webhooks: Queue::new(&aws, webhook_queue) },
     };

@@ -4,19 +4,19 @@ mod refresh;
 
 use intake_aws::Queue;
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::{batch, telemetry};
-use intake_postgres::Database;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let metrics_queue = environment.text("METRICS_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
     let worker = refresh::Worker {
-        database: Database::new(&database_url, "refresh-metrics")?,
+        database: address.open(&aws, "refresh-metrics")?,
         metrics: Queue::new(&aws, metrics_queue),
     };
     batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| refresh::give_up(body)).await

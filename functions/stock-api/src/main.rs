@@ -3,9 +3,9 @@
 use intake_aws::RateTable;
 use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
 use intake_lambda::config::Environment;
+use intake_lambda::database::DatabaseAddress;
 use intake_lambda::edge::{self, Edge, Limiter};
 use intake_lambda::{http, telemetry};
-use intake_postgres::Database;
 use std::sync::Arc;
 use stock_api::App;
 
@@ -13,13 +13,13 @@ use stock_api::App;
 async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start();
     let mut environment = Environment::default();
-    let database_url = environment.text("DATABASE_URL");
+    let address = DatabaseAddress::read(&mut environment);
     let idempotency_table = environment.text("IDEMPOTENCY_TABLE");
     let rate_table = environment.text("RATE_TABLE");
     let quotas = edge::quotas(&mut environment);
     environment.finish()?;
     let aws = intake_aws::load().await;
-    let database = Arc::new(Database::new(&database_url, "stock-api")?);
+    let database = Arc::new(address.open(&aws, "stock-api")?);
     let limiter = Limiter::new(RateTable::new(&aws, rate_table), quotas);
     let records = Records::new(&aws, idempotency_table, CLAIM_LIFETIME);
     let edge = Edge::new(Arc::clone(&database), records, limiter);

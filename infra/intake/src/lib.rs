@@ -6,6 +6,7 @@
 pub mod api;
 pub mod commands;
 pub mod data_files;
+pub mod deployment;
 pub mod downloads;
 pub mod erase;
 pub mod generate;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, export, generate, ingest, logs, metrics, migrate, rejects, resume, session, sessions,
+    cancel, demo, doctor, down, export, generate, ingest, logs, metrics, migrate, redrive, rejects, resume, session, sessions,
     status, tenants, up, webhooks,
 };
+use intake::deployment;
 use intake::output::{Output, Verdict};
 
 /// Bulk ingestion for many shops: generate data, send it, and run the whole system on this machine
@@ -18,6 +19,9 @@ struct Cli {
     /// Make the last line of standard output one JSON object, and say the rest on standard error
     #[arg(long, global = true)]
     json: bool,
+    /// Act on a deployment in AWS, by the name of its CloudFormation stack, instead of the local stack
+    #[arg(long, global = true, env = "INTAKE_STACK_NAME", value_name = "NAME")]
+    stack: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -60,6 +64,8 @@ enum Command {
     Rejects(rejects::Args),
     /// Write rows into a file on the server, and fetch it; once more, go on where that broke off
     Export(Box<export::Args>),
+    /// Send dead letters back into the queues that they came from
+    Redrive(redrive::Args),
     /// Show the secret that webhooks are signed with, and verify a signature
     Webhooks(webhooks::Args),
 }
@@ -75,7 +81,7 @@ async fn main() -> ExitCode {
             return code.code().into();
         }
     };
-    match run(&cli.command, &Output::new(cli.json)).await {
+    match run(&cli).await {
         Ok(verdict) => verdict.code().into(),
         Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,8 +91,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: &Command, output: &Output) -> anyhow::Result<Verdict> {
-    match command {
+async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
+    let output = &Output::new(cli.json);
+    if let Some(stack) = &cli.stack {
+        deployment::name(stack).await?;
+    }
+    match &cli.command {
         Command::Demo(args) => demo::run(args, output).await,
         Command::Up(args) => up::run(args, output).await,
         Command::Down => down::run(output).await,
@@ -104,6 +114,7 @@ async fn run(command: &Command, output: &Output) -> anyhow::Result<Verdict> {
         Command::Session(args) => session::run(args, output).await,
         Command::Rejects(args) => rejects::run(args, output).await,
         Command::Export(args) => export::run(args, output).await,
+        Command::Redrive(args) => redrive::run(args, output).await,
         Command::Webhooks(args) => webhooks::run(args, output).await,
     }
 }

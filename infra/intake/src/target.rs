@@ -10,6 +10,7 @@ use reqwest::StatusCode;
 use uuid::Uuid;
 
 use crate::api::{Api, Refusal};
+use crate::deployment;
 use crate::keys::KeyFile;
 use crate::uploads::Uploads;
 
@@ -32,12 +33,13 @@ pub struct ApiOptions {
 
 impl ApiOptions {
     /// The API's address, without a slash at its end.
-    pub async fn url(&self, settings: &Settings) -> String {
-        let url = match &self.api_url {
-            Some(url) => url.clone(),
-            None => intake_local::running(settings).await.map_or(DEFAULT_API_URL.to_owned(), |stack| stack.api_url),
+    pub async fn url(&self, settings: &Settings) -> anyhow::Result<String> {
+        let url = match (&self.api_url, deployment::named()) {
+            (Some(url), _) => url.clone(),
+            (None, Some(stack)) => stack.output("ApiUrl")?.to_owned(),
+            (None, None) => intake_local::running(settings).await.map_or(DEFAULT_API_URL.to_owned(), |stack| stack.api_url),
         };
-        url.trim_end_matches('/').to_owned()
+        Ok(url.trim_end_matches('/').to_owned())
     }
 
     /// The API, with the key that was given or the one in the key file.
@@ -45,7 +47,7 @@ impl ApiOptions {
         let settings = Settings::from_env()?;
         let file = KeyFile::open(&settings.state_dir)?;
         let key = self.api_key.as_deref().or_else(|| file.get(self.tenant_id));
-        Api::new(&self.url(&settings).await, key.with_context(|| self.which_key(&file))?)
+        Api::new(&self.url(&settings).await?, key.with_context(|| self.which_key(&file))?)
     }
 
     /// The API as a session's tenant sees it: with the key that was given, with that of the upload's record, or with
@@ -62,7 +64,7 @@ impl ApiOptions {
         if options.api_key.is_some() || options.tenant_id.is_some() || file.all().len() < 2 {
             return options.connect().await;
         }
-        let url = options.url(&settings).await;
+        let url = options.url(&settings).await?;
         for key in file.all() {
             let api = Api::new(&url, key)?;
             match api.status(token, Duration::ZERO).await {
@@ -104,11 +106,14 @@ impl DatabaseOptions {
         if let Some(url) = &self.database_url {
             return Ok(url.clone());
         }
+        if let Some(stack) = deployment::named() {
+            return stack.database_url().await;
+        }
         match intake_local::running(&Settings::from_env()?).await {
             Some(Endpoints { owner_database_url, .. }) => Ok(owner_database_url),
             None => bail!(
                 "no database: the local stack is not running, start it with `cargo intake up --detach` \
-                 or give --database-url or INTAKE_DATABASE_URL"
+                 or give --stack, --database-url or INTAKE_DATABASE_URL"
             ),
         }
     }
@@ -135,11 +140,16 @@ impl StoreOptions {
             (Some(bucket), Some(idempotency), Some(rates)) => {
                 Ok(Stores::new(&intake_aws::load().await, bucket, idempotency, rates))
             }
+            (None, None, None) if let Some(stack) = deployment::named() => {
+                let [bucket, idempotency, rates] =
+                    ["UploadBucketName", "IdempotencyTableName", "RateTableName"].map(|name| stack.output(name));
+                Ok(Stores::new(stack.config(), bucket?, idempotency?, rates?))
+            }
             (None, None, None) => {
                 let stack = intake_local::running(&Settings::from_env()?).await;
                 let stack = stack.context(
-                    "no stores: the local stack is not running; for a deployment give --bucket, --idempotency-table \
-                     and --rate-table",
+                    "no stores: the local stack is not running; for a deployment give --stack, or --bucket, \
+                     --idempotency-table and --rate-table",
                 )?;
                 let config = intake_aws::load_from(&stack.aws_url).await;
                 Ok(Stores::new(&config, &stack.bucket, &stack.idempotency_table, &stack.rate_table))

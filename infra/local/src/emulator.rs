@@ -22,8 +22,8 @@ use crate::{Say, Settings, front, tail, workspace};
 /// What a user's shell may say to the AWS SDKs or to an emulator must not reach ours.
 const FOREIGN: [&str; 6] = ["AWS_", "MINISTACK_", "LOCALSTACK_", "LAMBDA_", "S3_", "PYTHON"];
 
-/// The outputs of the template, by queue.
-const QUEUES: [(&str, &str); 16] = [
+/// The outputs of the template, by queue; its dead letters follow each.
+pub const QUEUES: [(&str, &str); 16] = [
     ("uploads", "UploadQueueUrl"),
     ("uploads-dead-letters", "UploadDeadLettersUrl"),
     ("chunks", "ChunkQueueUrl"),

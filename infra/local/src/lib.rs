@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 pub use doctor::doctor;
+pub use emulator::QUEUES;
 use state::State;
 
 /// Takes one short line for each step.

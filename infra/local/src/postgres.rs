@@ -74,10 +74,11 @@ impl Server {
         say(&format!("starting postgres {} on port {port}", installation.version));
         let log = state.new_log("postgres")?;
         let mut command = user.command(&installation.bin.join("postgres"));
+        let buffers = format!("shared_buffers={}MB", buffers_mib());
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=", // the path of a state folder may be too long for a socket
-            "shared_buffers=256MB",
+            &buffers,
             "max_wal_size=2GB",
             "max_connections=400", // each function has up to sixteen environments, each with a connection
             "timezone=UTC",
@@ -168,6 +169,16 @@ impl Drop for Server {
             processes::interrupt(pid);
         }
     }
+}
+
+/// An eighth of the machine's memory, in MiB, at most one GiB: less than PostgreSQL advises for a machine of its own, and taken
+/// only as it fills.
+/// <https://www.postgresql.org/docs/current/runtime-config-resource.html>
+fn buffers_mib() -> u64 {
+    let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = known.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map_or(256, |kib| (kib / 1024 / 8).clamp(128, 1024))
 }
 
 /// The server's version, asked through this URL.

@@ -23,6 +23,11 @@ impl Environment {
         }
     }
 
+    /// A text, or `default` where it is not set.
+    pub fn text_or(&mut self, name: &str, default: &str) -> String {
+        std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+    }
+
     /// A required whole number of at least 1.
     pub fn number(&mut self, name: &str) -> u64 {
         let value = self.text(name);

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod config;
+pub mod database;
 pub mod edge;
 pub mod fail_point;
 pub mod http;

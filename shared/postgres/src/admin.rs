@@ -1,6 +1,6 @@
 //! What the operator and the scheduled chores do, as the owner of the schema.
 
-use crate::Error;
+use crate::{Error, Server};
 use crate::keys::{self, NewKey};
 use intake_domain::audit::KeyEvent;
 use intake_domain::dataset;
@@ -13,8 +13,7 @@ use uuid::Uuid;
 /// # Errors
 /// [`Error::Url`] and [`Error::Connect`].
 pub async fn connect(database_url: &str) -> Result<Client, Error> {
-    let config = database_url.parse().map_err(Error::Url)?;
-    crate::database::open(&config).await
+    Server::new(database_url)?.connect().await
 }
 
 /// A tenant to add.

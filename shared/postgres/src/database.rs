@@ -1,6 +1,6 @@
 //! One connection, and transactions that belong to a tenant.
 
-use crate::Error;
+use crate::{Error, Server};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row, RowStream, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
 /// The connection of one execution environment: opened when first needed, and again when it was lost.
 pub struct Database {
-    config: Config,
+    server: Server,
     /// Whether the role may own the schema.
     is_owners: bool,
     connection: Mutex<Option<Connection>>,
@@ -25,18 +25,20 @@ struct Connection {
     copies: HashMap<String, Statement>,
 }
 
-/// How long to wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Database {
     /// A database that is not connected yet. `application` is what the server shows for the connection.
     ///
     /// # Errors
     /// [`Error::Url`].
     pub fn new(url: &str, application: &str) -> Result<Self, Error> {
-        let mut config: Config = url.parse().map_err(Error::Url)?;
-        config.application_name(application).connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { config, is_owners: false, connection: Mutex::new(None) })
+        Ok(Self::at(&Server::new(url)?, application))
+    }
+
+    /// As [`new`](Self::new), at a server.
+    #[must_use]
+    pub fn at(server: &Server, application: &str) -> Self {
+        let server = server.clone().for_application(application);
+        Self { server, is_owners: false, connection: Mutex::new(None) }
     }
 
     /// As [`new`](Self::new), for the operator, who is the owner of the schema. Its policies hold for him, too, in transactions
@@ -49,7 +51,7 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<Connection, Error> {
-        let client = open(&self.config).await?;
+        let client = self.server.connect().await?;
         if self.is_owners {
             return Ok(Connection { client, copies: HashMap::new() });
         }
@@ -103,7 +105,7 @@ impl Database {
     /// Another connection to the same database, which is not open yet.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { config: self.config.clone(), is_owners: self.is_owners, connection: Mutex::new(None) }
+        Self { server: self.server.clone(), is_owners: self.is_owners, connection: Mutex::new(None) }
     }
 
     /// Begins a transaction that sees and writes the rows of `tenant` alone.
@@ -143,7 +145,7 @@ impl Database {
             match open.client.batch_execute(begin).await {
                 Ok(()) => {
                     *connection = Some(open);
-                    return Ok(Scope { connection, tenant, finished: false });
+                    return Ok(Scope { connection, server: &self.server, tenant, finished: false });
                 }
                 Err(error) if error.is_closed() => {}
                 Err(error) => return Err(Error::statement("begin")(error)),
@@ -152,25 +154,15 @@ impl Database {
         let open = self.connect().await?;
         open.client.batch_execute(begin).await.map_err(Error::statement("begin"))?;
         *connection = Some(open);
-        Ok(Scope { connection, tenant, finished: false })
+        Ok(Scope { connection, server: &self.server, tenant, finished: false })
     }
-}
-
-/// Opens a connection and drives it in the background.
-pub(crate) async fn open(config: &Config) -> Result<Client, Error> {
-    let (client, connection) = config.connect(NoTls).await.map_err(Error::Connect)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(error = %error, "database connection lost");
-        }
-    });
-    Ok(client)
 }
 
 /// A transaction of one tenant. Dropped before [`commit`](Self::commit) it takes its connection with it, and the server
 /// rolls back.
 pub struct Scope<'a> {
     connection: MutexGuard<'a, Option<Connection>>,
+    server: &'a Server,
     tenant: Uuid,
     finished: bool,
 }
@@ -182,9 +174,9 @@ impl Drop for Scope<'_> {
         }
         // a statement whose answer nobody reads would run to its end: the server is asked to end it
         if let (Some(open), Ok(runtime)) = (self.connection.take(), tokio::runtime::Handle::try_current()) {
-            let cancel = open.client.cancel_token();
+            let (running, server) = (open.client.cancel_token(), self.server.clone());
             runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
+                if let Err(error) = server.cancel(running).await {
                     tracing::debug!(%error, "a statement could not be cancelled");
                 }
             });

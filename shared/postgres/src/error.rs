@@ -11,6 +11,12 @@ pub enum Error {
     /// The server cannot be reached or refuses.
     #[error("no connection to the database")]
     Connect(#[source] tokio_postgres::Error),
+    /// There is nothing to log in with.
+    #[error("no login for the database")]
+    Login(#[source] crate::LoginError),
+    /// Connections cannot be encrypted.
+    #[error("no encrypted connections to the database")]
+    Tls(#[source] rustls::Error),
     /// A statement failed.
     #[error("the statement `{name}` failed{}", state(.source))]
     Statement {
@@ -144,7 +150,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Overtaken => true,
+            Self::Connect(_) | Self::Login(_) | Self::Overtaken => true,
             Self::Statement { source, .. } => {
                 source.is_closed()
                     || source.code().is_some_and(|state| {

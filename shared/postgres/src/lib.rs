@@ -26,6 +26,7 @@ pub mod price_anomalies;
 pub mod price_followers;
 pub mod promotion;
 pub mod retention;
+mod server;
 pub mod staged;
 pub mod stock;
 pub mod webhooks;
@@ -33,6 +34,7 @@ pub mod webhooks;
 pub use admin::connect;
 pub use database::{Database, Parameter, Scope, retry};
 pub use error::Error;
-pub use migrate::migrate;
+pub use migrate::{migrate, migrate_at};
+pub use server::{Login, LoginError, LoginSource, PendingLogin, Server};
 /// A connection of the owner's, as [`connect`] opens it.
 pub use tokio_postgres::Client;

@@ -1,6 +1,6 @@
 //! Migrations: forward-only, each in its own transaction, applied once.
 
-use crate::Error;
+use crate::{Error, Server};
 use sha2::{Digest, Sha256};
 
 /// The migrations in their order.
@@ -23,6 +23,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0016_metrics", include_str!("../migrations/0016_metrics.sql")),
     ("0017_exports", include_str!("../migrations/0017_exports.sql")),
     ("0018_retention", include_str!("../migrations/0018_retention.sql")),
+    ("0019_cloud_logins", include_str!("../migrations/0019_cloud_logins.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.
@@ -36,7 +37,15 @@ const LOCK: i64 = 7_599_400_123;
 /// # Errors
 /// Any [`Error`] of the database; [`Error::Edited`] when an applied migration reads differently now.
 pub async fn migrate(database_url: &str) -> Result<Vec<String>, Error> {
-    let mut client = crate::connect(database_url).await?;
+    migrate_at(&Server::new(database_url)?).await
+}
+
+/// As [`migrate`], at a server.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_at(server: &Server) -> Result<Vec<String>, Error> {
+    let mut client = server.connect().await?;
     let failed = Error::statement;
     client
         .batch_execute(

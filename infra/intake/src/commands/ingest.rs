@@ -42,7 +42,7 @@ pub struct Args {
 /// Sends the folder.
 pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
     let settings = Settings::from_env()?;
-    let url = args.api.url(&settings).await;
+    let url = args.api.url(&settings).await?;
     let files = files(&args.data_dir, args.api.tenant_id, output)?;
     let keys = find_keys(args, &files, &KeyFile::open(&settings.state_dir)?)?;
     let consign = |(tenant, files)| -> anyhow::Result<_> {

@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod logs;
 pub mod metrics;
 pub mod migrate;
+pub mod redrive;
 pub mod rejects;
 pub mod resume;
 pub mod session;
