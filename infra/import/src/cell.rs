@@ -69,7 +69,10 @@ impl<'a> Cell<'a> {
             (Kind::Money | Kind::Integer(..) | Kind::Timestamp, cell) => cell.write_plain(line),
             (Kind::Object, Self::Text(bytes) | Self::Blob(bytes)) => match serde_json::from_slice::<&RawValue>(bytes) {
                 // between the tokens of JSON a line may end, and within them it cannot
-                Ok(json) => line.extend(json.get().bytes().map(|byte| if byte == b'\n' || byte == b'\r' { b' ' } else { byte })),
+                Ok(json) => {
+                    let flat = |byte| if byte == b'\n' || byte == b'\r' { b' ' } else { byte };
+                    line.extend(json.get().bytes().map(flat));
+                }
                 Err(_) => write_text(bytes, line),
             },
             (Kind::Object, cell) => cell.write_plain(line),
@@ -179,7 +182,10 @@ mod tests {
         assert_eq!(written(Kind::Uuid, Cell::Text(b"42")), "\"42\"");
         assert_eq!(written(Kind::Uuid, Cell::Integer(42)), "\"42\"");
         assert_eq!(Cell::Text(id.replace('-', "").as_bytes()).uuid(), id.parse().ok());
-        assert_eq!((Cell::Integer(7).number(), Cell::Text(b"7").number(), Cell::Text(b"x").number()), (Some(7), Some(7), None));
+        assert_eq!(
+            (Cell::Integer(7).number(), Cell::Text(b"7").number(), Cell::Text(b"x").number()),
+            (Some(7), Some(7), None)
+        );
     }
 
     #[test]

@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_missing_line_total_is_quantity_times_price() {
-        let lines = [r#"{"quantity": 3, "unit_price": "1.50"}"#, r#"{"quantity": "2", "unit_price": "1", "line_total": 5}"#];
+        let lines =
+            [r#"{"quantity": 3, "unit_price": "1.50"}"#, r#"{"quantity": "2", "unit_price": "1", "line_total": 5}"#];
         assert_eq!(
             sums(&figures(Table::OrderItems, &lines)),
             [("line_total", "9.50".to_owned()), ("quantity", "5.00".to_owned())]

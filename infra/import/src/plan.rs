@@ -130,7 +130,10 @@ pub(crate) mod tests {
     use super::*;
 
     /// The columns of a source that has all of them, but for what `change` does to them.
-    pub(crate) fn plan(names: &Names, change: impl FnOnce(&mut BTreeMap<Table, Option<Vec<String>>>)) -> Result<Plan, Error> {
+    pub(crate) fn plan(
+        names: &Names,
+        change: impl FnOnce(&mut BTreeMap<Table, Option<Vec<String>>>),
+    ) -> Result<Plan, Error> {
         let mut found = BTreeMap::new();
         for table in Table::ALL {
             let mut columns: Vec<String> = table.columns().iter().map(|column| column.field.to_owned()).collect();
@@ -158,7 +161,10 @@ pub(crate) mod tests {
         );
         let missing = plan(&Names::default(), |found| without(found, Table::Products, "sku"));
         let missing = missing.unwrap_err().to_string();
-        assert!(missing.starts_with("the table products has no column sku; it has product_id, name, price"), "{missing}");
+        assert!(
+            missing.starts_with("the table products has no column sku; it has product_id, name, price"),
+            "{missing}"
+        );
     }
 
     #[test]
@@ -193,7 +199,12 @@ pub(crate) mod tests {
         let text = str::to_owned;
         assert_eq!(
             plan.tables[&Table::OrderItems].tenant,
-            Owner::Parent { name: text("orders"), key: text("order_id"), id: text("order_id"), column: text("tenant_id") }
+            Owner::Parent {
+                name: text("orders"),
+                key: text("order_id"),
+                id: text("order_id"),
+                column: text("tenant_id")
+            }
         );
     }
 }

@@ -128,21 +128,29 @@ mod tests {
     fn what_was_refused_and_what_is_there_is_all_there_was() {
         let lines = reconcile(Table::Orders, &account());
         assert!(lines.iter().all(|line| line.disagreements.is_empty()), "{lines:?}");
-        let line = |line: &Line| [line.measure.clone(), line.source.clone(), line.rejected.clone(), line.intake.clone()];
+        let line =
+            |line: &Line| [line.measure.clone(), line.source.clone(), line.rejected.clone(), line.intake.clone()];
         assert_eq!(line(&lines[0]), ["rows", "3", "1", "2"]);
         assert_eq!(line(&lines[1]), ["total_amount EUR", "10.00", "4.00", "6.00"]);
     }
 
     #[test]
     fn each_side_that_differs_is_named() {
-        let cases: [(fn(&mut Account), &str); 6] = [
+        type Change = fn(&mut Account);
+        let cases: [(Change, &str); 6] = [
             (|account| account.source.rows = 4, "the source counts 4 rows, and gave 3"),
             (|account| account.rejected.rows = 0, "of 3 rows 2 were taken and 0 refused"),
             (|account| account.intake.rows = 1, "2 rows were taken, and 1 of them are there"),
-            (|account| account.source = figures(3, &[("total_amount EUR", 999)]), "adds up to 9.99, and what it gave to 10.00"),
-            (|account| account.intake = figures(2, &[("total_amount EUR", 601)]), "6.00 were to come, and 6.01 are there"),
             (
-                |account| drop(account.intake.sums.insert("total_amount GBP".to_owned(), Sum::of_hundredths(1))),
+                |account| account.source = figures(3, &[("total_amount EUR", 999)]),
+                "adds up to 9.99, and what it gave to 10.00",
+            ),
+            (
+                |account| account.intake = figures(2, &[("total_amount EUR", 601)]),
+                "6.00 were to come, and 6.01 are there",
+            ),
+            (
+                |account| account.intake.sums.extend([("total_amount GBP".to_owned(), Sum::of_hundredths(1))]),
                 "0.00 were to come, and 0.01 are there",
             ),
         ];

@@ -188,7 +188,8 @@ pub(crate) fn totals(dialect: Dialect, plan: &Plan, table: Table) -> Option<Tota
         Table::Products | Table::PriceHistory => amount("price", column("price")),
         Table::Orders => amount("total_amount", column("total_amount")),
         Table::OrderItems => {
-            let product = column("quantity").zip(column("unit_price")).map(|(quantity, price)| format!("{quantity} * {price}"));
+            let product =
+                column("quantity").zip(column("unit_price")).map(|(quantity, price)| format!("{quantity} * {price}"));
             let total = match (column("line_total"), product) {
                 (Some(total), Some(product)) => Some(format!("coalesce({total}, {product})")),
                 (total, product) => total.or(product),
@@ -239,7 +240,15 @@ pub(crate) fn id_of_number(tenant: Uuid, table: Table, number: i64) -> Uuid {
 /// The id of the event that sets a level: another one once the level has changed.
 pub(crate) fn id_of_level(tenant: Uuid, product: &str, level: &str, updated_at: &str) -> Uuid {
     let table = Table::StockLevels.name();
-    derived(&[tenant.as_bytes(), table.as_bytes(), product.as_bytes(), b"|", level.as_bytes(), b"|", updated_at.as_bytes()])
+    derived(&[
+        tenant.as_bytes(),
+        table.as_bytes(),
+        product.as_bytes(),
+        b"|",
+        level.as_bytes(),
+        b"|",
+        updated_at.as_bytes(),
+    ])
 }
 
 /// A UUID of version 8, of SHA-256.
@@ -302,7 +311,10 @@ mod tests {
              from \"orders\" t group by t.\"tenant_id\", coalesce(t.\"currency\", 'USD')"
         );
         let items = totals(Dialect::Sqlite, &plan, Table::OrderItems).unwrap();
-        assert_eq!(items.sql, "select t.\"tenant_id\", count(*), sum(t.\"quantity\") from \"order_items\" t group by t.\"tenant_id\"");
+        assert_eq!(
+            items.sql,
+            "select t.\"tenant_id\", count(*), sum(t.\"quantity\") from \"order_items\" t group by t.\"tenant_id\""
+        );
         assert_eq!(items.measures, [Measure { name: "quantity", in_hundredths: false }]);
     }
 

@@ -112,13 +112,20 @@ impl Table {
             ],
             Self::StockLevels => vec![
                 column("product_id", Kind::Uuid, true, &[]),
-                column("level", Kind::Integer(0, i32::MAX), true, &["quantity", "current_level", "stock_level", "available"]),
+                column(
+                    "level",
+                    Kind::Integer(0, i32::MAX),
+                    true,
+                    &["quantity", "current_level", "stock_level", "available"],
+                ),
                 column("updated_at", Kind::Timestamp, false, &["last_updated", "last_event_time"]),
             ],
             table => {
                 let known = dataset::by_name(table.name());
                 let of_intake: &[&str] = &["set", "expected"];
-                let fields = known.into_iter().flat_map(|known| known.fields.iter().enumerate().map(move |field| (known, field)));
+                let fields = known
+                    .into_iter()
+                    .flat_map(|known| known.fields.iter().enumerate().map(move |field| (known, field)));
                 let mut columns: Vec<Column> = fields
                     .filter(|(_, (_, field))| table != Self::StockEvents || !of_intake.contains(&field.name))
                     .map(|(known, (at, field))| Column {
@@ -181,9 +188,10 @@ impl FromStr for Table {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|table| table.name() == text).ok_or_else(|| {
-            format!("{text} is none of {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|table| table.name() == text)
+            .ok_or_else(|| format!("{text} is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

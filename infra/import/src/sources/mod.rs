@@ -76,13 +76,9 @@ impl Source {
     pub async fn open(location: &Location, tls: Tls) -> Result<Self, Error> {
         let shown = location.to_string();
         let (driver, dialect, is_snapshot) = match location {
-            Location::Sqlite(path) => {
-                (Driver::Sqlite(sqlite::Sqlite::open(path, &shown)?), Dialect::Sqlite, true)
-            }
+            Location::Sqlite(path) => (Driver::Sqlite(sqlite::Sqlite::open(path, &shown)?), Dialect::Sqlite, true),
             Location::Server(server) => match server.engine {
-                Engine::MySql => {
-                    (Driver::MySql(mysql::MySql::open(server, tls, &shown).await?), Dialect::MySql, true)
-                }
+                Engine::MySql => (Driver::MySql(mysql::MySql::open(server, tls, &shown).await?), Dialect::MySql, true),
                 Engine::Postgres => {
                     (Driver::Postgres(postgres::Postgres::open(server, tls, &shown).await?), Dialect::Postgres, true)
                 }
@@ -121,11 +117,11 @@ impl Source {
             let name = names.of(table);
             let sql = self.dialect.columns(name);
             let mut columns = Vec::new();
-            let take = self.select(&sql, &mut |row: &[Cell<'_>]| {
+            let mut take = |row: &[Cell<'_>]| {
                 columns.extend(row.first().and_then(|cell| cell.text()).map(String::from));
                 Ok(())
-            });
-            take.await.map_err(|broken| broken.of(name))?;
+            };
+            self.select(&sql, &mut take).await.map_err(|broken| broken.of(name))?;
             found.insert(table, (!columns.is_empty()).then_some(columns));
         }
         Plan::new(&self.location, names, &found)
@@ -257,7 +253,14 @@ fn write_level(tenant: Uuid, row: &[Cell<'_>], line: &mut Vec<u8>) {
     line.extend_from_slice(format!("\"{id}\"").as_bytes());
     for (column, cell) in Table::StockLevels.columns().iter().zip([*product, *level, updated_at]) {
         if cell != Cell::Null {
-            begin_field(match column.field { "level" => "set", "updated_at" => "event_time", field => field }, line);
+            begin_field(
+                match column.field {
+                    "level" => "set",
+                    "updated_at" => "event_time",
+                    field => field,
+                },
+                line,
+            );
             cell.write(column.kind, line);
         }
     }
@@ -289,14 +292,22 @@ mod tests {
     fn a_level_is_an_event_that_sets_it() {
         let mut line = Vec::new();
         let id = Uuid::from_u128(0x2a);
-        write_level(TENANT, &[Cell::Blob(id.as_bytes()), Cell::Integer(5), Cell::Text(b"2026-01-02 03:04:05")], &mut line);
+        write_level(
+            TENANT,
+            &[Cell::Blob(id.as_bytes()), Cell::Integer(5), Cell::Text(b"2026-01-02 03:04:05")],
+            &mut line,
+        );
         let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!((&event["set"], &event["product_id"]), (&5.into(), &id.to_string().into()));
         assert_eq!(event["event_time"], "2026-01-02 03:04:05");
         // the same level spelled otherwise is the same event
         let mut again = Vec::new();
         let simple = id.simple().to_string();
-        write_level(TENANT, &[Cell::Text(simple.as_bytes()), Cell::Integer(5), Cell::Text(b"2026-01-02 03:04:05")], &mut again);
+        write_level(
+            TENANT,
+            &[Cell::Text(simple.as_bytes()), Cell::Integer(5), Cell::Text(b"2026-01-02 03:04:05")],
+            &mut again,
+        );
         let again: serde_json::Value = serde_json::from_slice(&again).unwrap();
         assert_eq!(again["stock_event_id"], event["stock_event_id"]);
     }

@@ -33,7 +33,7 @@ impl Mssql {
     /// Connects, and begins a transaction; says whether that is a snapshot, which the database must allow
     /// (`ALLOW_SNAPSHOT_ISOLATION`).
     pub(super) async fn open(server: &Server, tls: Tls, shown: &str) -> Result<(Self, bool), Error> {
-        let failed = |source: tiberius::Error| {
+        let failed = |source: tiberius::error::Error| {
             let location = shown.to_owned();
             match source.code() {
                 Some(code) if DENIED.contains(&code) => Error::Denied { location, source: Box::new(source) },

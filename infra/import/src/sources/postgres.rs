@@ -79,9 +79,8 @@ impl Reader for Postgres {
         let mut messages = pin!(self.0.simple_query_raw(sql).await.map_err(Broken::source)?);
         while let Some(message) = messages.try_next().await.map_err(Broken::source)? {
             let SimpleQueryMessage::Row(row) = message else { continue };
-            let cells: Vec<_> = (0..row.len())
-                .map(|at| row.get(at).map_or(Cell::Null, |text| Cell::Text(text.as_bytes())))
-                .collect();
+            let cells: Vec<_> =
+                (0..row.len()).map(|at| row.get(at).map_or(Cell::Null, |text| Cell::Text(text.as_bytes()))).collect();
             sink(&cells)?;
         }
         Ok(())

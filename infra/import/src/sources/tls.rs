@@ -17,7 +17,9 @@ pub(super) fn roots() -> io::Result<Vec<CertificateDer<'static>>> {
     let found = rustls_native_certs::load_native_certs();
     match found.errors.into_iter().next() {
         Some(error) if found.certs.is_empty() => Err(io::Error::other(error)),
-        _ if found.certs.is_empty() => Err(io::Error::other("the system trusts no certificate; SSL_CERT_FILE names some")),
+        _ if found.certs.is_empty() => {
+            Err(io::Error::other("the system trusts no certificate; SSL_CERT_FILE names some"))
+        }
         _ => Ok(found.certs),
     }
 }
@@ -83,7 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }
