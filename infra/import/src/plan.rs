@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::table::Column;
 use crate::{Error, Table};
 
 /// What an operator says of the tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// What tables are called that have another name than ours; `schema.table` names the schema, too.
     pub tables: BTreeMap<Table, String>,

@@ -9,6 +9,7 @@ pub mod data_files;
 pub mod downloads;
 pub mod erase;
 pub mod generate;
+pub mod import;
 pub mod keys;
 pub mod output;
 pub mod policy;
