@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::folder::{self, Folder, Imported};
 use crate::api::Api;
+use crate::output::{Bar, Output};
 
 /// Rows that are looked for at once.
 const IDS_AT_ONCE: usize = 10_000;
@@ -129,6 +130,7 @@ pub(super) async fn settle(
     database_url: &str,
     folder: &Folder,
     tenant: &Imported,
+    output: &Output,
 ) -> anyhow::Result<BTreeMap<Table, Account>> {
     let mut accounts = BTreeMap::<Table, Account>::new();
     for (table, source) in &tenant.source {
@@ -137,6 +139,8 @@ pub(super) async fn settle(
     }
     let taken = taken(folder, tenant)?;
     let rejects = rejects(folder, tenant)?;
+    let rows = tenant.parts.iter().map(|part| part.rows).sum();
+    let bar = output.bar(rows, Bar::Steps).with_prefix("comparing");
     for part in &tenant.parts {
         part.file.ensure_unchanged()?;
         let account = accounts.entry(part.table).or_default();
@@ -157,6 +161,7 @@ pub(super) async fn settle(
             if ids.len() == IDS_AT_ONCE || (ended && !ids.is_empty()) {
                 let found = import::figures(database, tenant.id, part.table.name(), &ids).await?;
                 account.intake.extend(&figures(found)?);
+                bar.inc(ids.len() as u64);
                 ids.clear();
             }
             if ended {
@@ -170,6 +175,7 @@ pub(super) async fn settle(
             }
         }
     }
+    bar.finish_and_clear();
     let mut client = intake_postgres::connect(database_url).await?;
     let counts = admin::count_rows(&mut client, tenant.id).await?;
     let found = |table: Table, accounts: &BTreeMap<Table, Account>| {

@@ -92,7 +92,7 @@ pub async fn import(wanted: &Wanted, output: &Output) -> anyhow::Result<Report> 
     let failures = send_all(wanted, &folder, &mut import, output).await?;
     let database = Database::of_owner(&wanted.database_url, "intake import")?;
     for tenant in import.tenants.iter_mut().filter(|tenant| tenant.is_sent) {
-        tenant.accounts = account::settle(&database, &wanted.database_url, &folder, tenant).await?;
+        tenant.accounts = account::settle(&database, &wanted.database_url, &folder, tenant, output).await?;
     }
     folder.save(&import)?;
     let mut report = Report::new(&import, &failures);
