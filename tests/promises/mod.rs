@@ -20,6 +20,7 @@ mod fail_points;
 mod files;
 mod formats;
 mod idempotency;
+mod import;
 mod isolation;
 mod json_objects;
 mod keys;
@@ -144,6 +145,15 @@ pub(crate) fn list(trials: &mut Trials) {
             parts_of_a_file_that_never_became_whole_are_dropped,
         }
         export_command { an_interrupted_export_goes_on_as_the_same }
+        import {
+            a_sqlite_file_comes_over,
+            a_postgresql_database_comes_over,
+            a_mariadb_database_comes_over,
+            an_import_that_dies_goes_on_and_doubles_nothing,
+            what_has_changed_since_comes_with_the_next_import,
+            what_stands_in_the_way_is_named,
+            a_side_that_differs_is_no_success,
+        }
         idempotency {
             a_function_that_dies_at_any_step_has_one_effect,
             an_answer_is_given_again_byte_for_byte,

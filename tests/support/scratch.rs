@@ -57,7 +57,7 @@ impl Scratch {
 
 impl Ground {
     /// The stack's database, for the superuser whom no function knows.
-    fn superuser_database_url(&self) -> Result<String> {
+    pub(crate) fn superuser_database_url(&self) -> Result<String> {
         let path = self.state_dir.join("passwords.json");
         let passwords: Value = serde_json::from_slice(&std::fs::read(path).context("the passwords of the cluster")?)?;
         let password = passwords["postgres"].as_str().context("the superuser's password")?;

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod downloads;
 pub mod erase;
 pub mod generate;
+pub mod import;
 pub mod keys;
 pub mod output;
 pub mod policy;

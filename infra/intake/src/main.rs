@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, export, generate, ingest, logs, metrics, migrate, redrive, rejects, resume, session, sessions,
-    status, tenants, up, webhooks,
+    cancel, demo, doctor, down, export, generate, import, ingest, logs, metrics, migrate, redrive, rejects, resume, session,
+    sessions, status, tenants, up, webhooks,
 };
 use intake::deployment;
 use intake::output::{Output, Verdict};
@@ -52,6 +52,8 @@ enum Command {
     Gen(generate::Args),
     /// Send a folder of data files, or what is missing of it after an interruption
     Ingest(ingest::Args),
+    /// Take over the predecessor's database, or what is missing of it, and hold both sides against each other
+    Import(import::Args),
     /// Let a session go on: send what is missing, try failed chunks again
     Resume(resume::Args),
     /// Cancel a session; what has been promoted stays
@@ -108,6 +110,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         Command::Tenants(args) => tenants::run(args, output).await,
         Command::Gen(args) => generate::run(args, output),
         Command::Ingest(args) => ingest::run(args, output).await,
+        Command::Import(args) => import::run(args, output).await,
         Command::Resume(args) => resume::run(args, output).await,
         Command::Cancel(args) => cancel::run(args, output).await,
         Command::Sessions(args) => sessions::run(args, output).await,

@@ -14,6 +14,7 @@ mod day;
 pub mod erasure;
 mod error;
 pub mod exports;
+pub mod import;
 pub mod ingest_metrics;
 pub mod keys;
 pub mod ledger;

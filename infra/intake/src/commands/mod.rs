@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod down;
 pub mod export;
 pub mod generate;
+pub mod import;
 pub mod ingest;
 pub mod logs;
 pub mod metrics;
