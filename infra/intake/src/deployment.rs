@@ -70,7 +70,7 @@ impl Deployment {
         let Some(url) = self.outputs.get("OwnerDatabaseUrl") else {
             bail!("the stack {} did not make its database: give --database-url or INTAKE_DATABASE_URL", self.name);
         };
-        let login = Secret::new(&self.config, self.output("OwnerDatabaseSecret")?).login().await?;
+        let login = Secret::new(&self.config, self.output("OwnerSecretArn")?).login().await?;
         let mut url = Url::parse(url).context("the output OwnerDatabaseUrl")?;
         let set = url.set_username(&login.username).and_then(|()| url.set_password(Some(&login.password)));
         set.ok().context("the output OwnerDatabaseUrl names no host")?;

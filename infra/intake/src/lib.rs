@@ -1,7 +1,7 @@
 //! The operator's command, `cargo intake`: generates data, sends it through the public API, runs the local stack.
 //!
 //! It knows the API only over HTTP, the stack only through `intake_local`, PostgreSQL only through `intake_postgres`, and AWS,
-//! which only the erasure of a tenant needs, through `intake_aws`: it holds no SQL and no cloud client of its own.
+//! through `intake_aws`: it holds no SQL and, but for the outputs of a deployed stack, no cloud client of its own.
 
 pub mod api;
 pub mod commands;
