@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
 STACK, CODE_BUCKET, FINGERPRINT, STAGE = "intake", "intake-code", "intake-fingerprint", "live"
+TEMPLATE = "template.json"
 
 cloudformation, s3, functions, gateway = (
     boto3.client(name) for name in ("cloudformation", "s3", "lambda", "apigateway")
@@ -113,12 +114,13 @@ def deploy(template, request):
         return stack, False
 
     s3.create_bucket(Bucket=CODE_BUCKET)
-    for key, content in packages.items():
+    for key, content in (packages | {TEMPLATE: body}).items():
         s3.put_object(Bucket=CODE_BUCKET, Key=key, Body=content)
     action = cloudformation.update_stack if stack else cloudformation.create_stack
     action(
         StackName=STACK,
-        TemplateBody=body,
+        # as a body, a template may have 51,200 bytes
+        TemplateURL=f"https://s3.amazonaws.com/{CODE_BUCKET}/{TEMPLATE}",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in request["parameters"].items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Tags=[{"Key": FINGERPRINT, "Value": fingerprint}],

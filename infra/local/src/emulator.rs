@@ -136,6 +136,8 @@ impl Emulator {
             ("OwnerDatabaseUrl", databases.owner.clone()),
             ("LoadConcurrency", cores.clamp(2, 20).to_string()),
             ("PromoteConcurrency", cores.clamp(2, 10).to_string()),
+            // nothing expires here: what was deleted would fill the disk
+            ("BucketVersions", "false".to_owned()),
             // a shop that is developed on this machine is called on it
             ("WebhookAllowedHosts", "localhost".to_owned()),
         ]);
