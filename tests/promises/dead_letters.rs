@@ -100,7 +100,13 @@ pub(super) async fn what_is_sent_back_is_done(ground: Arc<Ground>) -> Result<()>
     // so many that one call does not take them all
     let queue = &ground.endpoints.queues["uploads-dead-letters"];
     for _ in 0..23 {
-        ground.sqs.send_message().queue_url(queue).message_body(crate::support::message("plan-file.test-event")?).send().await?;
+        ground
+            .sqs
+            .send_message()
+            .queue_url(queue)
+            .message_body(crate::support::message("plan-file.test-event")?)
+            .send()
+            .await?;
     }
     let stack = Deployment::find(ground.aws.clone(), "intake").await?;
     let urls = stack.queues()?;

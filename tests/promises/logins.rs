@@ -106,9 +106,8 @@ pub(super) async fn an_encrypted_way_is_taken_and_proven(ground: Arc<Ground>) ->
     // written by the server itself, whose files they are
     for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
         let lines = text.lines().map(|line| format!("('{line}')")).collect::<Vec<_>>().join(", ");
-        let write = format!(
-            "copy (select line from (values {lines}) as lines (line)) to program 'umask 077 && cat > {name}'"
-        );
+        let write =
+            format!("copy (select line from (values {lines}) as lines (line)) to program 'umask 077 && cat > {name}'");
         superuser.batch_execute(&write).await?;
     }
     for sql in ["alter system set ssl = on", "select pg_reload_conf()"] {

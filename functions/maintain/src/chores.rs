@@ -77,8 +77,7 @@ impl Chores {
                 }
             }
         }
-        let Removed { counts: removed, touched } =
-            retention::run(&self.owner, &self.objects, self.terms).await?;
+        let Removed { counts: removed, touched } = retention::run(&self.owner, &self.objects, self.terms).await?;
         let touched: Vec<_> = touched.into_iter().map(|tenant_id| RefreshMetrics { tenant_id }).collect();
         self.metrics.send_all(&touched).await?;
         tracing::info!(partitions, forgotten, expired, resent, failed, %removed, "chores done");

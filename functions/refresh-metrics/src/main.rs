@@ -15,9 +15,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let metrics_queue = environment.text("METRICS_QUEUE_URL");
     environment.finish()?;
     let aws = intake_aws::load().await;
-    let worker = refresh::Worker {
-        database: address.open(&aws, "refresh-metrics")?,
-        metrics: Queue::new(&aws, metrics_queue),
-    };
+    let worker =
+        refresh::Worker { database: address.open(&aws, "refresh-metrics")?, metrics: Queue::new(&aws, metrics_queue) };
     batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| refresh::give_up(body)).await
 }

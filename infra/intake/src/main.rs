@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use intake::commands::{
-    cancel, demo, doctor, down, export, generate, import, ingest, logs, metrics, migrate, redrive, rejects, resume, session,
-    sessions, status, tenants, up, webhooks,
+    cancel, demo, doctor, down, export, generate, import, ingest, logs, metrics, migrate, redrive, rejects, resume,
+    session, sessions, status, tenants, up, webhooks,
 };
 use intake::deployment;
 use intake::output::{Output, Verdict};

@@ -37,7 +37,9 @@ impl ApiOptions {
         let url = match (&self.api_url, deployment::named()) {
             (Some(url), _) => url.clone(),
             (None, Some(stack)) => stack.output("ApiUrl")?.to_owned(),
-            (None, None) => intake_local::running(settings).await.map_or(DEFAULT_API_URL.to_owned(), |stack| stack.api_url),
+            (None, None) => {
+                intake_local::running(settings).await.map_or(DEFAULT_API_URL.to_owned(), |stack| stack.api_url)
+            }
         };
         Ok(url.trim_end_matches('/').to_owned())
     }

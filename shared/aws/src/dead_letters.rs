@@ -90,7 +90,11 @@ impl DeadLetters {
         if let Some(refused) = sent.failed().first() {
             let source = format!("a message was refused: {}", refused.message().unwrap_or(refused.code())).into();
             if remove.is_empty() {
-                return Err(Error::Call { operation: "SendMessageBatch", code: Some(refused.code().to_owned()), source });
+                return Err(Error::Call {
+                    operation: "SendMessageBatch",
+                    code: Some(refused.code().to_owned()),
+                    source,
+                });
             }
         }
         let count = remove.len();

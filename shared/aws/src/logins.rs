@@ -52,8 +52,8 @@ impl IamTokens {
         let asked = [("Action", "connect"), ("DBUser", &self.user)];
         let mut url = Url::parse_with_params(&format!("https://{}/", self.address), asked)
             .map_err(|_| Error::Unreadable("the host of a database"))?;
-        let request =
-            SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[])).map_err(unsigned)?;
+        let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]))
+            .map_err(unsigned)?;
         let (signed, _) = sign(request, &parameters.into()).map_err(unsigned)?.into_parts();
         for (name, value) in signed.params() {
             url.query_pairs_mut().append_pair(name, value);

@@ -1,7 +1,7 @@
 //! What the operator and the scheduled chores do, as the owner of the schema.
 
-use crate::{Error, Server};
 use crate::keys::{self, NewKey};
+use crate::{Error, Server};
 use intake_domain::audit::KeyEvent;
 use intake_domain::dataset;
 use std::collections::BTreeMap;

@@ -128,11 +128,8 @@ impl Server {
 
     /// Asks the server to end the statement that runs on a connection.
     pub(crate) async fn cancel(&self, running: CancelToken) -> Result<(), Error> {
-        let cancelled = if self.is_encrypted() {
-            running.cancel_query(tls()?).await
-        } else {
-            running.cancel_query(NoTls).await
-        };
+        let cancelled =
+            if self.is_encrypted() { running.cancel_query(tls()?).await } else { running.cancel_query(NoTls).await };
         cancelled.map_err(Error::Connect)
     }
 }

@@ -87,8 +87,8 @@ fn tell(moved: &[Moved], dry_run: bool, output: &Output) -> anyhow::Result<()> {
     if dry_run {
         output.say("nothing was sent, without --dry-run it is");
     }
-    let queues = moved.iter().map(|of| {
-        json!({ "queue": of.queue, "dead_letters": of.found, "being_worked_on": of.hidden, "sent_back": of.sent })
-    });
+    let queues = moved.iter().map(
+        |of| json!({ "queue": of.queue, "dead_letters": of.found, "being_worked_on": of.hidden, "sent_back": of.sent }),
+    );
     output.result(&json!({ "queues": queues.collect::<Vec<_>>() }))
 }
