@@ -21,7 +21,10 @@ struct Message {
 ///
 /// The whole workspace is named, and not the functions, so that dependencies get the same features as under `cargo test`
 /// and are compiled once. The operator's command is left out: it may be what is running.
-pub(crate) async fn build(say: Say<'_>) -> Result<PathBuf> {
+///
+/// # Errors
+/// When cargo cannot build them.
+pub async fn build(say: Say<'_>) -> Result<PathBuf> {
     say("building the functions");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);

@@ -34,6 +34,7 @@ use tokio::time::sleep;
 
 pub use doctor::doctor;
 pub use emulator::QUEUES;
+pub use functions::build as build_functions;
 use state::State;
 
 /// Takes one short line for each step.
