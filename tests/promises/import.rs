@@ -303,7 +303,8 @@ pub(super) async fn what_stands_in_the_way_is_named(ground: Arc<Ground>) -> Resu
     named.tenants = vec![Uuid::nil()];
     let refused = refusal(&named).await?;
     ensure!(refused.contains("the source has no tenant 00000000"), "{refused}");
-    connection.execute_batch("update tenants set tenant_id = 'first'")?;
+    connection
+        .execute_batch("update tenants set tenant_id = 'first' where rowid = (select min(rowid) from tenants)")?;
     named.tenants.clear();
     let refused = refusal(&named).await?;
     ensure!(refused.contains("the id \"first\" is no UUID"), "{refused}");
