@@ -476,7 +476,7 @@ fn every_function_is_deployed_with_the_environment_that_it_reads() {
             if sources.contains(call) {
                 wanted.extend(["URL", "LOGIN"].map(|what| format!("{prefix}DATABASE_{what}")));
                 assert!(
-                    prefix != "" || function.name == "migrate" || environment.contains_key("MIGRATION"),
+                    !prefix.is_empty() || function.name == "migrate" || environment.contains_key("MIGRATION"),
                     "{} does not wait for the migrations",
                     function.name
                 );
