@@ -560,9 +560,24 @@ async fn killed_at(shop: &Shop, point: &str, action: &str, format: &str, rows_ch
             tokio::time::sleep(POLL).await;
         }
     };
+    // the books are kept beside the writing, which must not be over before they were reached
+    let slowed = async {
+        while ground.armed(point, shop.id).is_some() {
+            ground.arm("run-export.between-ranges", shop.id, "sleep 100")?;
+            tokio::time::sleep(POLL).await;
+        }
+        std::future::pending::<Result<()>>().await
+    };
+    let slowed = async {
+        match point {
+            "run-export.recorded" => slowed.await,
+            _ => std::future::pending().await,
+        }
+    };
     let status = tokio::select! {
         status = ended(shop, export) => status?,
         failed = changing => return failed,
+        failed = slowed => return failed,
     };
     let armed = ground.armed(point, shop.id);
     ground.disarm(point, shop.id);
