@@ -1,5 +1,6 @@
 //! One connection, and transactions that belong to a tenant.
 
+use crate::copied::Copied;
 use crate::{Error, Server};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
@@ -231,6 +232,13 @@ impl Scope<'_> {
         let with = with.iter().map(|(value, of)| (*value, of.clone()));
         let stream = self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))?;
         Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
+    }
+
+    /// The rows of a statement without parameters, by COPY.
+    pub(crate) async fn copied(&self, name: &str, sql: &str) -> Result<Copied, Error> {
+        let copy = format!("copy ({sql}) to stdout (format binary)");
+        let stream = self.client()?.copy_out(&copy).await.map_err(Error::statement(name))?;
+        Ok(Copied::new(name, stream))
     }
 
     /// As `query`, for statements that give at most one row.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod catalog;
 pub mod claims;
 pub mod contacts;
+mod copied;
 pub mod copy;
 mod database;
 mod day;

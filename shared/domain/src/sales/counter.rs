@@ -61,10 +61,12 @@ pub struct Segment {
 #[derive(Debug, Default)]
 pub struct Counter {
     parts: Vec<Part>,
-    /// Days with their currencies, and where they are in `parts`.
-    known: HashMap<(i32, String), u32>,
+    /// Days, and where those of each currency are in `parts`.
+    known: HashMap<i32, Vec<u32>, RandomState>,
     /// Where an order is: its part, and its place there.
     orders: HashMap<Uuid, (u32, u32), RandomState>,
+    /// The order whose item was counted last: most come one after the other.
+    last: Option<(Uuid, (u32, u32))>,
     /// The numbers of products, in the order in which they were first seen.
     products: HashMap<Uuid, u32, RandomState>,
 }
@@ -132,22 +134,24 @@ impl Goods {
 }
 
 impl Counter {
+    /// Counts about so many orders.
+    #[must_use]
+    pub fn of_about(orders: usize) -> Self {
+        Self { orders: HashMap::with_capacity_and_hasher(orders, RandomState::default()), ..Self::default() }
+    }
+
     /// Counts an order.
     pub fn order(&mut self, order: &Order<'_>) {
         let day = day_of(order.at);
-        // most orders are in the currency of the one before
-        let last = self.parts.last().filter(|part| part.day == day && part.currency == order.currency);
-        let at = match last {
-            Some(_) => self.parts.len() as u32 - 1,
-            None => {
-                let key = (day, order.currency.to_owned());
-                *self.known.entry(key).or_insert_with_key(|(day, currency)| {
-                    let part = Part { day: *day, currency: currency.clone(), orders: Vec::new(), items: Vec::new() };
-                    self.parts.push(part);
-                    self.parts.len() as u32 - 1
-                })
-            }
-        };
+        let of_day = self.known.entry(day).or_default();
+        let known = of_day.iter().find(|at| self.parts[**at as usize].currency == order.currency).copied();
+        let at = known.unwrap_or_else(|| {
+            let at = self.parts.len() as u32;
+            of_day.push(at);
+            let currency = order.currency.to_owned();
+            self.parts.push(Part { day, currency, orders: Vec::new(), items: Vec::new() });
+            at
+        });
         let part = &mut self.parts[at as usize];
         self.orders.insert(order.id, (at, part.orders.len() as u32));
         part.orders.push(Counted {
@@ -159,7 +163,14 @@ impl Counter {
 
     /// Counts an item, and says whether it is one of these days': one whose order was not counted is none.
     pub fn item(&mut self, item: &Item) -> bool {
-        let Some((part, order)) = self.orders.get(&item.order).copied() else { return false };
+        let (part, order) = match self.last {
+            Some((last, at)) if last == item.order => at,
+            _ => {
+                let Some(at) = self.orders.get(&item.order).copied() else { return false };
+                self.last = Some((item.order, at));
+                at
+            }
+        };
         let Item { product, quantity, cents, .. } = *item;
         let next = self.products.len() as u32;
         let product = *self.products.entry(product).or_insert(next);

@@ -1,3 +1,3 @@
 select order_id, order_date, currency, total_amount, customer_id
 from orders
-where tenant_id = $1 and order_date >= $2 and order_date < $3 and ($4::text is null or currency = $4)
+where tenant_id = $1 and order_date >= $2 and order_date < $3

@@ -1,0 +1,133 @@
+//! Rows that COPY gives in its binary form: cheaper for both sides than those of a statement, and with no parameters.
+
+use crate::{Error, copy};
+use bytes::{Buf, Bytes};
+use futures_util::TryStreamExt;
+use std::pin::Pin;
+use tokio_postgres::CopyOutStream;
+use uuid::Uuid;
+
+/// Rows, read as they come: what is not read yet waits at the server.
+pub(crate) struct Copied {
+    name: String,
+    stream: Pin<Box<CopyOutStream>>,
+    is_begun: bool,
+}
+
+impl Copied {
+    pub(crate) fn new(name: &str, stream: CopyOutStream) -> Self {
+        Self { name: name.to_owned(), stream: Box::pin(stream), is_begun: false }
+    }
+
+    /// The next row.
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub(crate) async fn try_next(&mut self) -> Result<Option<CopiedRow>, Error> {
+        // a message has one row: https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)
+        while let Some(mut row) = self.stream.try_next().await.map_err(Error::statement(&self.name))? {
+            if !self.is_begun {
+                self.is_begun = true;
+                row = row.strip_prefix(copy::HEADER).map(|rest| row.slice_ref(rest)).ok_or_else(unreadable)?;
+            }
+            // the trailer is read, too: what follows it says whether all went well
+            if !row.is_empty() && row != copy::TRAILER {
+                return Ok(Some(CopiedRow(row)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn unreadable() -> Error {
+    Error::Corrupt("a row of COPY")
+}
+
+/// A row.
+pub(crate) struct CopiedRow(Bytes);
+
+impl CopiedRow {
+    /// Its columns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, Error> {
+        let (_, fields) = self.0.split_at_checked(size_of::<u16>()).ok_or_else(unreadable)?;
+        Ok(Fields(fields))
+    }
+}
+
+/// The columns of a row that are not read yet. Reading one that is not of that kind fails with [`Error::Corrupt`].
+pub(crate) struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next column, if it has a value.
+    fn field<T>(&mut self, read: impl FnOnce(&'a [u8]) -> Option<T>) -> Result<Option<T>, Error> {
+        let length = self.0.try_get_i32().map_err(|_| unreadable())?;
+        let Ok(length) = usize::try_from(length) else { return Ok(None) };
+        let (value, rest) = self.0.split_at_checked(length).ok_or_else(unreadable)?;
+        self.0 = rest;
+        read(value).ok_or_else(unreadable).map(Some)
+    }
+
+    pub(crate) fn uuid(&mut self) -> Result<Uuid, Error> {
+        self.uuid_or_none()?.ok_or_else(unreadable)
+    }
+
+    pub(crate) fn uuid_or_none(&mut self) -> Result<Option<Uuid>, Error> {
+        self.field(|raw| Uuid::from_slice(raw).ok())
+    }
+
+    /// An `integer`.
+    pub(crate) fn int4(&mut self) -> Result<i32, Error> {
+        self.field(|raw| raw.try_into().ok().map(i32::from_be_bytes))?.ok_or_else(unreadable)
+    }
+
+    /// A `timestamptz` in microseconds since 1970.
+    pub(crate) fn micros(&mut self) -> Result<i64, Error> {
+        self.field(|raw| raw.try_into().ok().map(copy::micros_of))?.ok_or_else(unreadable)
+    }
+
+    /// A `numeric(12, 2)` in hundredths.
+    pub(crate) fn cents(&mut self) -> Result<i64, Error> {
+        self.field(copy::cents_of)?.ok_or_else(unreadable)
+    }
+
+    /// A `text` or `varchar`.
+    pub(crate) fn text(&mut self) -> Result<&'a str, Error> {
+        self.field(|raw| str::from_utf8(raw).ok())?.ok_or_else(unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_read_back() {
+        let mut row = Vec::new();
+        copy::uuid(&mut row, Uuid::from_u128(7));
+        row.extend((-1_i32).to_be_bytes());
+        copy::timestamp(&mut row, -5);
+        copy::text(&mut row, "EUR");
+        copy::numeric(&mut row, 1_999);
+        row.extend(4_i32.to_be_bytes().into_iter().chain(3_i32.to_be_bytes()));
+        let mut fields = Fields(&row);
+        assert_eq!(fields.uuid().ok(), Some(Uuid::from_u128(7)));
+        assert_eq!(fields.uuid_or_none().ok(), Some(None));
+        assert_eq!(fields.micros().ok(), Some(-5));
+        assert_eq!(fields.text().ok(), Some("EUR"));
+        assert_eq!(fields.cents().ok(), Some(1_999));
+        assert_eq!(fields.int4().ok(), Some(3));
+        assert!(fields.int4().is_err(), "there is no other");
+    }
+
+    #[test]
+    fn a_column_that_is_cut_off_is_none() {
+        let mut row = Vec::new();
+        copy::uuid(&mut row, Uuid::from_u128(7));
+        for length in 0..row.len() {
+            assert!(Fields(&row[..length]).uuid().is_err());
+        }
+    }
+}
