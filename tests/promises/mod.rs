@@ -49,6 +49,7 @@ mod stock;
 mod stock_bench;
 mod stock_files;
 mod stock_storm;
+mod stores;
 mod storm;
 mod telemetry;
 mod turns;
@@ -68,6 +69,7 @@ macro_rules! promises {
 pub(crate) fn list(trials: &mut Trials) {
     promises! { trials.add:
         keys { a_revoked_key_is_refused_after_a_minute_and_a_flood_is_a_line }
+        stores { they_are_used_as_localstack_has_them, they_are_used_as_the_emulator_has_them }
         files {
             a_row_may_lie_across_a_chunk_edge_at_every_offset,
             a_line_over_a_mebibyte_is_refused_alone,
