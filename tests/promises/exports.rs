@@ -625,3 +625,26 @@ pub(super) async fn a_function_that_dies_leaves_no_gap_and_no_double_row(ground:
     });
     ground.hurried(try_join_all(tries)).await.map(drop)
 }
+
+/// What an invocation keeps for itself is all that it has, but for two seconds.
+const SHORT_SECONDS: u64 = 62;
+
+pub(super) async fn what_does_not_fit_into_an_invocation_is_handed_on(ground: Arc<Ground>) -> Result<()> {
+    let shop = stocked(&ground, MANY).await?;
+    let before = ground.limit_to("RunExport", SHORT_SECONDS).await?;
+    let tries = async {
+        // Whoever dies after it has handed the rest on has its own message come again: then two have the same export in hand.
+        for (action, rows_change) in [("sleep 1", false), ("kill", false), ("kill", true)] {
+            ground.arm("run-export.between-ranges", shop.id, "sleep 3000")?;
+            let handed_on = killed_at(&shop, "run-export.handed-on", action, "csv", rows_change).await;
+            handed_on.with_context(|| format!("{action}, rows change: {rows_change}"))?;
+        }
+        ground.arm("run-export.between-ranges", shop.id, "sleep 3000")?;
+        let late = ended(&shop, ordered(&shop, &json!({"format": "parquet"})).await?).await?;
+        ensure!((&late["status"], &late["error"]["code"]) == (&json!("failed"), &json!("TOO_SLOW")), "{late:#}");
+        Ok(())
+    };
+    let done = ground.hurried(tries).await;
+    ground.limit_to("RunExport", before).await?;
+    done
+}

@@ -347,7 +347,10 @@ pub(crate) fn list(trials: &mut Trials) {
     }
     promises! { trials.add_alone:
         crashes { a_killed_function_loses_and_doubles_nothing }
-        exports { a_function_that_dies_leaves_no_gap_and_no_double_row }
+        exports {
+            a_function_that_dies_leaves_no_gap_and_no_double_row,
+            what_does_not_fit_into_an_invocation_is_handed_on,
+        }
         dead_letters { poison_is_given_up_alone_and_resumed, what_is_sent_back_is_done }
         logins { an_encrypted_way_is_taken_and_proven, a_deployment_is_told_how_its_migrations_went }
         retention {

@@ -170,10 +170,15 @@ impl Ground {
         self.tables.iter().find(|name| name.contains(resource)).map(String::as_str).context(resource.to_owned())
     }
 
+    /// The name of a function by that of its resource in the template, without `Function`.
+    fn function(&self, resource: &str) -> Result<&str> {
+        let resource = format!("{resource}Function");
+        self.functions.iter().find(|name| name.contains(&resource)).map(String::as_str).context(resource)
+    }
+
     /// Runs a function, named as its resource in the template without `Function`, and returns what it answers.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
-        let resource = format!("{function}Function");
-        let name = self.functions.iter().find(|name| name.contains(&resource)).context(resource)?;
+        let name = self.function(function)?;
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoints.aws_url);
         let answer = self.http.post(url).body(event.to_string()).send().await?;
         let failed = answer.headers().contains_key("x-amz-function-error");
@@ -187,6 +192,17 @@ impl Ground {
         let mut answer: Value = serde_json::from_str(head)?;
         answer["body"] = body.into();
         Ok(answer)
+    }
+
+    /// Lets each invocation of a function, named as in [`invoke`](Self::invoke), take so many seconds, and returns how many it
+    /// could take before.
+    pub(crate) async fn limit_to(&self, function: &str, seconds: u64) -> Result<u64> {
+        let name = self.function(function)?;
+        let url = format!("{}/2015-03-31/functions/{name}/configuration", self.endpoints.aws_url);
+        let before: Value = self.http.get(&url).send().await?.json().await?;
+        let changed = self.http.put(&url).body(json!({ "Timeout": seconds }).to_string()).send().await?;
+        ensure!(changed.status().is_success(), "{}", changed.text().await?);
+        before["Timeout"].as_u64().context("a timeout")
     }
 
     /// Delivers a message to a function as its event source would, and says whether it was acknowledged.
