@@ -130,6 +130,15 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     assert_eq!((done.erasure.asked_by.as_str(), done.erasure.finished_at.is_some()), ("the tests", true));
     assert_eq!((done.removed["orders"], done.removed["tenants"], done.removed["objects in exports/"]), (61, 1, 1));
 
+    let owner = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
+    let log = intake_postgres::audit::list(&owner, Some(shop.id), Duration::from_secs(3_600)).await?;
+    let log: Vec<_> = log.iter().map(|entry| (entry.action.as_str(), entry.asked_by.as_deref())).collect();
+    assert_eq!(
+        log,
+        [("erasure_asked", Some("the tests")), ("erased", Some("the tests"))],
+        "the log keeps that, and no more"
+    );
+
     let now = found(&ground, other.id).await?;
     for what in ["customers", "orders", "order_keys", "order_items", "files", "rejects", "price_events", "objects"] {
         assert_eq!((what, now[what]), (what, others[what]), "of another tenant");

@@ -2,9 +2,11 @@
 
 use crate::support::{Dice, File, Ground, Shop, at, counts, id, item, ndjson, order, product};
 use anyhow::{Context, Result, ensure};
+use intake::commands::metrics::rebuild;
+use intake::output::Output;
 use intake_postgres::{Database, Scope, metrics};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::try_join;
@@ -245,6 +247,70 @@ pub(super) async fn a_function_that_dies_loses_no_day(ground: Arc<Ground>) -> Re
         Ok(())
     };
     ground.hurried(work).await
+}
+
+pub(super) async fn days_counted_together_are_as_counted_alone(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let first: jiff::civil::Date = "2025-12-20".parse()?;
+    // most days have one order each, and the last thirty have most of the orders
+    let days: Vec<_> =
+        (0..100).map(|day| Ok(first.checked_add(jiff::Span::new().days(day))?)).collect::<Result<_>>()?;
+    let of_days = days.iter().zip(0..).flat_map(|(day, at)| vec![day.to_string(); if at < 70 { 1 } else { 6 }]);
+    let orders: Vec<_> = (1..).zip(of_days).map(|(number, day)| order(number, &day)).collect();
+    let count = orders.len() as u64;
+    let products = (0..15).map(|number| at(product(number), "category_id", id(1_000 + number % 3).to_string()));
+    // of some products nothing is known
+    let items = (1..=3 * count).map(|number| {
+        json!({
+            "order_item_id": id(number), "order_id": id(1 + number % count), "product_id": id(number % 20),
+            "quantity": 1 + number % 4, "unit_price": "19.99",
+        })
+    });
+    let files = [
+        File::new("products.ndjson", ndjson(products)),
+        File::new("orders.ndjson", ndjson(orders)),
+        File::new("order_items.ndjson", ndjson(items)),
+    ];
+    shop.send(&files).await?;
+    settled(&shop).await?;
+
+    let stored = async || {
+        let sql = "select day || ' ' || md5(row(currency, sum_sales, num_orders, customers, quarters, products, categories)::text)
+            from sales_days order by day";
+        shop.books.texts(sql, &[]).await
+    };
+    let spoil = async || {
+        let spoilt = "update sales_days set sum_sales = 1, products = '\\x', categories = '\\x' returning 'spoilt'";
+        shop.books.texts(spoilt, &[]).await.map(|days| assert_eq!(days.len(), 100))
+    };
+    let database = Database::new(&ground.endpoints.loader_database_url, "tests")?;
+    let count = async |days: &[jiff::civil::Date]| {
+        let epoch = jiff::civil::Date::constant(1970, 1, 1);
+        let days: BTreeSet<_> =
+            days.iter().map(|day| Ok(day.since(epoch)?.get_days())).collect::<Result<_, jiff::Error>>()?;
+        let touch = async |scope: &mut Scope<'_>| metrics::touch(scope, &days, &BTreeSet::new()).await;
+        database.run("touch", shop.id, touch).await?;
+        let refresh = async |scope: &mut Scope<'_>| metrics::refresh(scope).await;
+        anyhow::Ok(database.run("refresh", shop.id, refresh).await?)
+    };
+    let by_functions = stored().await?;
+    spoil().await?;
+    for day in &days {
+        assert_eq!(count(std::slice::from_ref(day)).await?.changed, 1);
+    }
+    let alone = stored().await?;
+    assert_eq!(by_functions, alone);
+    spoil().await?;
+    let (few, most) = days.split_at(70);
+    let counted = [count(few).await?, count(most).await?];
+    assert_eq!(counted.map(|counted| (counted.days, counted.orders)), [(70, 70), (30, 180)]);
+    assert_eq!(stored().await?, alone, "many days with few of the orders");
+    spoil().await?;
+    let owner = Database::of_owner(&ground.endpoints.owner_database_url, "tests")?;
+    let rebuilt = rebuild(&owner, shop.id, &Output::new(true)).await?;
+    assert_eq!((rebuilt.days, rebuilt.orders, rebuilt.items, rebuilt.changed), (100, 250, 750, 100));
+    assert_eq!(stored().await?, alone, "all days at once");
+    Ok(())
 }
 
 pub(super) async fn days_that_nobody_counts_are_sent_for(ground: Arc<Ground>) -> Result<()> {

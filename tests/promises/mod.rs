@@ -194,6 +194,7 @@ pub(crate) fn list(trials: &mut Trials) {
             both_precisions_agree_whatever_is_uploaded,
             what_changes_nothing_touches_nothing,
             days_that_nobody_counts_are_sent_for,
+            days_counted_together_are_as_counted_alone,
             a_wrong_parameter_is_named,
             what_is_told_is_what_the_predecessor_told,
             uploads_are_told_over_time,

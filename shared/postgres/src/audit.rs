@@ -1,4 +1,4 @@
-//! The log of who was refused, what became of keys, and how tenants want prices treated. A tenant's entries are under row-level security as all that it
+//! The log of who was refused, what became of keys, how tenants want prices treated, and which were erased. A tenant's entries are under row-level security as all that it
 //! has; those of callers whom nobody knows belong to no tenant, and only the operator sees them.
 
 use crate::{Database, Error, Scope, retry};
@@ -92,7 +92,7 @@ pub struct Entry {
     pub tenant_id: Option<Uuid>,
     /// When it was written.
     pub logged_at: String,
-    /// `access_refused`, what became of a key, or the policy for prices that was chosen.
+    /// `access_refused`, what became of a key, the policy for prices that was chosen, `erasure_asked` or `erased`.
     pub action: String,
     /// Why access was refused.
     pub code: Option<String>,
@@ -106,6 +106,8 @@ pub struct Entry {
     pub path: Option<String>,
     /// By which it is found in the logs.
     pub request_id: Option<String>,
+    /// Who asked for an erasure.
+    pub asked_by: Option<String>,
     /// How many requests the entry stands for.
     pub occurrences: i32,
 }
@@ -127,6 +129,7 @@ pub async fn list(client: &Client, tenant: Option<Uuid>, since: Duration) -> Res
         method: row.get("method"),
         path: row.get("path"),
         request_id: row.get("request_id"),
+        asked_by: row.get("asked_by"),
         occurrences: row.get("occurrences"),
     });
     Ok(entries.collect())

@@ -59,7 +59,7 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
 }
 
 /// Counts a tenant's days, batch by batch. What is interrupted is taken up by the system itself.
-async fn rebuild(database: &Database, tenant: Uuid, output: &Output) -> anyhow::Result<Counted> {
+pub async fn rebuild(database: &Database, tenant: Uuid, output: &Output) -> anyhow::Result<Counted> {
     let touch = async |scope: &mut Scope<'_>| metrics::touch_all(scope).await;
     let days = database.run("touch_all", tenant, touch).await?;
     let bar = output.bar(days as u64, Bar::Steps);

@@ -394,8 +394,19 @@ async fn log(database_url: &str, tenant: Option<Uuid>, since: Duration, output: 
 }
 
 fn entry_json(entry: &Entry) -> Value {
-    let Entry { tenant_id, logged_at, action, code, key_prefix, source_ip, method, path, request_id, occurrences } =
-        entry;
+    let Entry {
+        tenant_id,
+        logged_at,
+        action,
+        code,
+        key_prefix,
+        source_ip,
+        method,
+        path,
+        request_id,
+        asked_by,
+        occurrences,
+    } = entry;
     json!({
         "logged_at": logged_at,
         "tenant_id": tenant_id,
@@ -406,6 +417,7 @@ fn entry_json(entry: &Entry) -> Value {
         "method": method,
         "path": path,
         "request_id": request_id,
+        "asked_by": asked_by,
         "occurrences": occurrences,
     })
 }
@@ -413,6 +425,7 @@ fn entry_json(entry: &Entry) -> Value {
 fn entry_line(entry: &Entry) -> [String; 7] {
     let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
     let request = entry.method.as_ref().zip(entry.path.as_ref()).map(|(method, path)| format!("{method} {path}"));
+    let request = request.or_else(|| entry.asked_by.as_ref().map(|name| format!("by {name}")));
     [
         entry.logged_at.clone(),
         or_dash(entry.tenant_id.map(|id| id.to_string())),
