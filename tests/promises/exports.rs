@@ -5,6 +5,7 @@ use crate::support::{Answer, File, Ground, Shop, at, counts, customer, id, item,
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use intake_aws::messages::RunExport;
 use reqwest::header::{LOCATION, RANGE};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -580,7 +582,9 @@ async fn killed_at(shop: &Shop, point: &str, action: &str, format: &str, rows_ch
         failed = slowed => return failed,
     };
     let armed = ground.armed(point, shop.id);
-    ground.disarm(point, shop.id);
+    for point in [point, "run-export.between-ranges"] {
+        ground.disarm(point, shop.id);
+    }
     ensure!(armed.is_none(), "nobody came by {point}");
     let text = unpacked("none", &file(shop, &status).await?)?;
     let rows: Vec<(String, String)> = match format {
@@ -644,7 +648,7 @@ pub(super) async fn what_does_not_fit_into_an_invocation_is_handed_on(ground: Ar
         ensure!((&late["status"], &late["error"]["code"]) == (&json!("failed"), &json!("TOO_SLOW")), "{late:#}");
         Ok(())
     };
-    let done = ground.hurried(tries).await;
-    ground.limit_to("RunExport", before).await?;
-    done
+    let done = AssertUnwindSafe(ground.hurried(tries)).catch_unwind().await;
+    let restored = ground.limit_to("RunExport", before).await;
+    done.unwrap_or_else(|panic| resume_unwind(panic)).and(restored.map(drop))
 }

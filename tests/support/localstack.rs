@@ -3,13 +3,13 @@
 use super::{Ground, python};
 use anyhow::{Context, Result, ensure};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-/// The last release that needs no token, and of what it stands on the versions that it knows.
+/// A release that needs no token, and the versions that it knows of what has changed under it since. What else it takes differs
+/// from one Python to another.
 const REQUIREMENTS: &str = include_str!("../localstack/requirements.txt");
 
 /// How long it may take to start on a machine that does other things besides.
@@ -28,13 +28,17 @@ impl LocalStack {
         std::fs::create_dir_all(&folder)?;
         // nobody else listens there for the moment, which is as much as can be had
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let (log, settings) = (folder.join("log"), Self::settings(&folder, &address.to_string()));
+        let log = folder.join("log");
+        let out = std::fs::File::create(&log)?;
         let mut process = Command::new(python)
             .args(["-m", "localstack.runtime.main"])
-            .envs(settings)
+            // what a user's shell says to a LocalStack of his own is not meant for this one
+            .env_clear()
+            .envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(Self::settings(&folder, &address.to_string()))
             .env("INTAKE_STACK", &ground.state_dir)
-            .stdout(std::fs::File::create(&log)?)
-            .stderr(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
             .kill_on_drop(true)
             .spawn()
             .context("run LocalStack")?;
@@ -50,7 +54,7 @@ impl LocalStack {
         }
     }
 
-    fn settings(folder: &std::path::Path, address: &str) -> [(&'static str, PathBuf); 8] {
+    fn settings(folder: &Path, address: &str) -> [(&'static str, PathBuf); 8] {
         [
             ("FILESYSTEM_ROOT", folder.to_owned()),
             ("LOCALSTACK_VOLUME_DIR", folder.to_owned()),

@@ -1,4 +1,4 @@
-//! Private Python environments, each with the pinned packages of a `requirements.txt`.
+//! Private Python environments, each with the packages of a `requirements.txt`.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};

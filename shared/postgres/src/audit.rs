@@ -1,5 +1,6 @@
-//! The log of who was refused, what became of keys, how tenants want prices treated, and which were erased. A tenant's entries are under row-level security as all that it
-//! has; those of callers whom nobody knows belong to no tenant, and only the operator sees them.
+//! The log of who was refused, what became of keys, how tenants want prices treated, and which were erased. A tenant's entries
+//! are under row-level security as all that it has; those of callers whom nobody knows belong to no tenant, and only the operator
+//! sees them.
 
 use crate::{Database, Error, Scope, retry};
 use intake_domain::audit::{KeyEvent, Kind};

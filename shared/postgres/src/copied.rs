@@ -25,18 +25,24 @@ impl Copied {
     /// Any [`Error`] of the database.
     pub(crate) async fn try_next(&mut self) -> Result<Option<CopiedRow>, Error> {
         // a message has one row: https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)
-        while let Some(mut row) = self.stream.try_next().await.map_err(Error::statement(&self.name))? {
-            if !self.is_begun {
-                self.is_begun = true;
-                row = row.strip_prefix(copy::HEADER).map(|rest| row.slice_ref(rest)).ok_or_else(unreadable)?;
-            }
+        while let Some(message) = self.stream.try_next().await.map_err(Error::statement(&self.name))? {
+            let is_first = !std::mem::replace(&mut self.is_begun, true);
             // the trailer is read, too: what follows it says whether all went well
-            if !row.is_empty() && row != copy::TRAILER {
-                return Ok(Some(CopiedRow(row)));
+            if let Some(row) = row_of(message, is_first)? {
+                return Ok(Some(row));
             }
         }
         Ok(None)
     }
+}
+
+/// The row of a message: the first one begins with the header, and the last one is the trailer alone.
+fn row_of(message: Bytes, is_first: bool) -> Result<Option<CopiedRow>, Error> {
+    let row = match is_first {
+        true => message.strip_prefix(copy::HEADER).map(|rest| message.slice_ref(rest)).ok_or_else(unreadable)?,
+        false => message,
+    };
+    Ok((!row.is_empty() && row != copy::TRAILER).then_some(CopiedRow(row)))
 }
 
 fn unreadable() -> Error {
@@ -47,13 +53,12 @@ fn unreadable() -> Error {
 pub(crate) struct CopiedRow(Bytes);
 
 impl CopiedRow {
-    /// Its columns.
+    /// Its columns, which must be so many.
     ///
     /// # Errors
     /// [`Error::Corrupt`].
-    pub(crate) fn fields(&self) -> Result<Fields<'_>, Error> {
-        let (_, fields) = self.0.split_at_checked(size_of::<u16>()).ok_or_else(unreadable)?;
-        Ok(Fields(fields))
+    pub(crate) fn fields(&self, count: u16) -> Result<Fields<'_>, Error> {
+        self.0.strip_prefix(&count.to_be_bytes()).map(Fields).ok_or_else(unreadable)
     }
 }
 
@@ -88,9 +93,9 @@ impl<'a> Fields<'a> {
         self.field(|raw| raw.try_into().ok().map(copy::micros_of))?.ok_or_else(unreadable)
     }
 
-    /// A `numeric(12, 2)` in hundredths.
+    /// A `numeric(12, 2)` of money in hundredths, which is not below zero.
     pub(crate) fn cents(&mut self) -> Result<i64, Error> {
-        self.field(copy::cents_of)?.ok_or_else(unreadable)
+        self.field(|raw| copy::cents_of(raw).filter(|cents| *cents >= 0))?.ok_or_else(unreadable)
     }
 
     /// A `text` or `varchar`.
@@ -123,7 +128,32 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_cut_off_is_none() {
+    fn a_row_comes_with_the_header_or_alone() {
+        let mut row = Vec::new();
+        copy::begin_row(&mut row, 1);
+        copy::bigint(&mut row, 7);
+        let first = Bytes::from([copy::HEADER, &row].concat());
+        for (message, is_first) in [(first, true), (Bytes::from(row.clone()), false)] {
+            let read = row_of(message, is_first).ok().flatten().expect("a row");
+            assert!(read.fields(1).is_ok() && read.fields(2).is_err(), "so many columns as it says");
+        }
+        let none = Bytes::from([copy::HEADER, copy::TRAILER].concat());
+        assert!(matches!(row_of(none, true), Ok(None)), "the result without a row");
+        assert!(matches!(row_of(Bytes::from_static(copy::TRAILER), false), Ok(None)));
+        assert!(row_of(Bytes::from(row), true).is_err(), "no header");
+    }
+
+    #[test]
+    fn money_is_neither_below_zero_nor_no_number() {
+        let mut owed = Vec::new();
+        copy::numeric(&mut owed, -5);
+        let mut none = owed.clone();
+        none[8..10].copy_from_slice(&0xc000_u16.to_be_bytes());
+        assert!(Fields(&owed).cents().is_err() && Fields(&none).cents().is_err());
+    }
+
+    #[test]
+    fn a_column_that_is_cut_off_is_corrupt() {
         let mut row = Vec::new();
         copy::uuid(&mut row, Uuid::from_u128(7));
         for length in 0..row.len() {

@@ -98,6 +98,9 @@ fn bytes(row: &mut Vec<u8>, value: &[u8]) {
     row.extend_from_slice(value);
 }
 
+/// The sign of a `numeric` below zero; that of one above is 0, and others are of what is no number.
+const NEGATIVE: u16 = 0x4000;
+
 /// Appends a `numeric` with two digits past the point: digits in base 10,000, the weight of the first, sign, scale.
 pub(crate) fn numeric(row: &mut Vec<u8>, cents: i64) {
     let magnitude = cents.unsigned_abs();
@@ -114,7 +117,7 @@ pub(crate) fn numeric(row: &mut Vec<u8>, cents: i64) {
     let end = if fraction == 0 { digits.len() - 1 } else { digits.len() };
     let digits = digits.get(first..end).unwrap_or_default();
     length(row, 8 + 2 * digits.len());
-    let sign: u16 = if cents < 0 { 0x4000 } else { 0 };
+    let sign = if cents < 0 { NEGATIVE } else { 0 };
     for part in [digits.len() as u16, weight as u16, sign, 2] {
         row.extend_from_slice(&part.to_be_bytes());
     }
@@ -130,7 +133,7 @@ pub fn cents_of(bytes: &[u8]) -> Option<i64> {
     let (count, weight, sign, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     // those before the point, and one after it; what is not there is 0
     let groups = usize::try_from(i32::from(weight.cast_signed()) + 2).ok()?;
-    if usize::from(count) != parts.len() || parts.len() > groups {
+    if usize::from(count) != parts.len() || parts.len() > groups || !matches!(sign, 0 | NEGATIVE) {
         return None;
     }
     let mut digits = parts.map(i64::from).chain(std::iter::repeat(0)).take(groups);

@@ -22,7 +22,8 @@ pub struct Database {
 
 struct Connection {
     client: Client,
-    /// COPY statements by the leaf they write to; everything else runs unnamed, which a pooling proxy can share.
+    /// COPY statements by the leaf they write to. Others run unnamed, which a pooling proxy can share; those that read by COPY
+    /// have a name for as long as they run.
     copies: HashMap<String, Statement>,
 }
 
@@ -234,7 +235,8 @@ impl Scope<'_> {
         Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
     }
 
-    /// The rows of a statement without parameters, by COPY.
+    /// The rows of a statement without parameters, by COPY. It is one round trip more than [`rows`](Self::rows) and cheaper by the
+    /// row.
     pub(crate) async fn copied(&self, name: &str, sql: &str) -> Result<Copied, Error> {
         let copy = format!("copy ({sql}) to stdout (format binary)");
         let stream = self.client()?.copy_out(&copy).await.map_err(Error::statement(name))?;

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ macro_rules! sql {
 /// Days are counted together until they have so many orders, which bounds the memory: some 180 bytes an order with three items.
 const ORDERS_AT_ONCE: u64 = 2_000_000;
 
-/// So many days are worth to be asked about before, and to be counted with more memory for a join.
+/// So many days are worth to be asked about before.
 const MANY_DAYS: usize = 64;
 
 /// What is written at once, in bytes.
@@ -166,8 +166,6 @@ struct Volume {
 
 impl Volume {
     async fn of(scope: &Scope<'_>, days: &[i32]) -> Result<Self, Error> {
-        let (name, sql) = sql!("use_memory");
-        scope.query(name, sql, &[]).await?;
         let (first, end) = (Day(days[0]), Day(days[days.len() - 1] + 1));
         let with: [Parameter<'_>; 3] = [(&scope.tenant(), Type::UUID), (&first, Type::DATE), (&end, Type::DATE)];
         let (name, sql) = sql!("orders_of_days");
@@ -255,7 +253,7 @@ async fn count_days(scope: &mut Scope<'_>, run: &Run, counted: &mut Counted) -> 
         currencies.extend(batch.iter().map(|segment| segment.currency.clone()));
         counted.changed += write(scope, batch).await?;
     }
-    putting_together.await.map_err(|_| Error::Corrupt("days that could not be put together"))?;
+    putting_together.await.map_err(ended)?;
     let (tenant, last) = (scope.tenant(), Day(days.end - 1));
     let (name, sql) = sql!("remove");
     let with: [Parameter<'_>; 5] = [
@@ -362,7 +360,7 @@ async fn count(
 
 async fn count_orders(mut counter: Counter, mut rows: Copied, currency: Option<String>) -> Result<Counter, Error> {
     while let Some(row) = rows.try_next().await? {
-        let mut row = row.fields()?;
+        let mut row = row.fields(5)?;
         let (id, at, of, cents, customer) =
             (row.uuid()?, row.micros()?, row.text()?, row.cents()?, row.uuid_or_none()?);
         if currency.as_ref().is_none_or(|currency| currency == of) {
@@ -380,7 +378,7 @@ async fn count_items(
 ) -> Result<(Counter, usize, HashMap<Uuid, Uuid>), Error> {
     let (mut items, mut categories) = (0, HashMap::new());
     while let Some(row) = rows.try_next().await? {
-        let mut row = row.fields()?;
+        let mut row = row.fields(if has_categories { 5 } else { 4 })?;
         let (order, product, quantity, cents) = (row.uuid()?, row.uuid()?, row.int4()?, row.cents()?);
         items += usize::from(counter.item(&Item { order, product, quantity, cents }));
         if has_categories && let Some(category) = row.uuid_or_none()? {
@@ -397,8 +395,21 @@ async fn as_a_task<T: Send + 'static>(
 ) -> Result<T, Error> {
     let mut tasks = JoinSet::new();
     tasks.spawn(work);
-    let done = tasks.join_next().await.and_then(Result::ok);
-    done.unwrap_or(Err(Error::Corrupt("rows that could not be counted")))
+    match tasks.join_next().await {
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(ended(error)),
+        None => Err(ABORTED),
+    }
+}
+
+const ABORTED: Error = Error::Corrupt("a task that was called off");
+
+/// What became of a task that did not end by itself: its panic is the caller's.
+fn ended(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => ABORTED,
+    }
 }
 
 /// The categories of those of these products that have one.

@@ -1,6 +1,7 @@
 //! Times as the rules have them.
 
 use crate::copy;
+use intake_domain::sales::DAY_MICROS;
 use std::fmt;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
@@ -10,8 +11,6 @@ pub(crate) struct Micros(pub(crate) i64);
 
 /// The number that the first day of 1970 has among those that astronomers count.
 const EPOCH_DAY: i64 = 2_440_588;
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// As a constant in the text of a statement, for one that takes no parameters: by its Julian day, which has no year to be spelt.
 /// <https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-DATE-TABLE>

@@ -472,6 +472,7 @@ mod tests {
             method: Some("GET".to_owned()),
             path: Some("/health".to_owned()),
             request_id: None,
+            asked_by: None,
             occurrences: 3,
         };
         assert_eq!(
@@ -481,5 +482,7 @@ mod tests {
         assert_eq!(entry_json(&entry)["source_ip"], "192.0.2.1");
         (entry.action, entry.code, entry.method) = ("key_added".to_owned(), None, None);
         assert_eq!(entry_line(&entry)[2..6], ["key_added", "-", "192.0.2.1", "-"]);
+        (entry.action, entry.asked_by) = ("erased".to_owned(), Some("ops".to_owned()));
+        assert_eq!(entry_line(&entry)[2..6], ["erased", "-", "192.0.2.1", "by ops"]);
     }
 }

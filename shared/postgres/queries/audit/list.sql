@@ -1,4 +1,5 @@
--- Erasures have a table of their own: what is left of a tenant must not be in one that it is removed from.
+-- Erasures have a table of their own, with the last one of each tenant: what is left of a tenant must not be in a table that it
+-- is removed from.
 select
     tenant_id,
     to_char(logged_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as logged_at,

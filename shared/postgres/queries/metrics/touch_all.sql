@@ -1,5 +1,5 @@
 -- Every day that has orders, or had some when it was counted. Days are found one after the other, each by the first order
--- after the last one: a thousand looks into an index, whatever the number of orders.
+-- after the last one: for each day a look into the index of each later month, whatever the number of orders.
 with recursive sold (first) as (
     (select order_date from orders where tenant_id = $1 order by order_date limit 1)
     union all
