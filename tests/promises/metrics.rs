@@ -305,6 +305,15 @@ pub(super) async fn days_counted_together_are_as_counted_alone(ground: Arc<Groun
     let counted = [count(few).await?, count(most).await?];
     assert_eq!(counted.map(|counted| (counted.days, counted.orders)), [(70, 70), (30, 180)]);
     assert_eq!(stored().await?, alone, "many days with few of the orders");
+    // and many days with more items than there is memory for, down to one day at a time
+    for memory_bytes in [20_000, 1] {
+        spoil().await?;
+        database.run("touch_all", shop.id, async |scope: &mut Scope<'_>| metrics::touch_all(scope).await).await?;
+        let refresh = async |scope: &mut Scope<'_>| metrics::refresh_within(scope, memory_bytes).await;
+        let counted = database.run("refresh", shop.id, refresh).await?;
+        assert_eq!((counted.days, counted.orders, counted.items, counted.is_more), (100, 250, 750, false));
+        assert_eq!(stored().await?, alone, "in {memory_bytes} bytes");
+    }
     spoil().await?;
     let owner = Database::of_owner(&ground.endpoints.owner_database_url, "tests")?;
     let rebuilt = rebuild(&owner, shop.id, &Output::new(true)).await?;

@@ -28,8 +28,12 @@ macro_rules! sql {
     };
 }
 
-/// Days are counted together until they have so many orders, which bounds the memory: some 180 bytes an order with three items.
+/// Days are counted together until they have so many orders.
 const ORDERS_AT_ONCE: u64 = 2_000_000;
+
+/// And in no more memory than that, unless one day takes it: some 220 bytes an order with three items. The function has twice as
+/// much.
+const MEMORY_BYTES: usize = 700 << 20;
 
 /// So many days are worth to be asked about before.
 const MANY_DAYS: usize = 64;
@@ -130,6 +134,11 @@ pub(crate) async fn days_of_orders(scope: &Scope<'_>, orders: &[Uuid]) -> Result
 /// transactions each one is waited for that runs when the touches have been taken. One that takes too long makes the days be
 /// counted twice: now, and again later.
 pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
+    refresh_within(scope, MEMORY_BYTES).await
+}
+
+/// As [`refresh`], in about so much memory. Days whose orders have more items than fit there are counted fewer at a time.
+pub async fn refresh_within(scope: &mut Scope<'_>, memory_bytes: usize) -> Result<Counted, Error> {
     let began = Instant::now();
     let (name, sql) = sql!("be_alone");
     scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
@@ -140,10 +149,15 @@ pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
     }
     counted.is_early = !await_followers(scope).await?;
     let volume = if days.len() < MANY_DAYS { Volume::default() } else { Volume::of(scope, &days).await? };
+    let mut at_once = ORDERS_AT_ONCE;
     while counted.days < days.len() && began.elapsed() < BATCH_TIME {
-        let run = volume.run(&days[counted.days..]);
-        count_days(scope, &run, &mut counted).await?;
-        counted.days += run.days.len();
+        let run = volume.run(&days[counted.days..], at_once);
+        let memory_bytes = if run.days.len() > 1 { memory_bytes } else { usize::MAX };
+        if count_days(scope, &run, memory_bytes, &mut counted).await? {
+            counted.days += run.days.len();
+        } else {
+            at_once = run.orders as u64 / 2;
+        }
     }
     let (done, left) = days.split_at(counted.days);
     let none = BTreeSet::new();
@@ -178,11 +192,11 @@ impl Volume {
     }
 
     /// The first of these days, and those that follow it without a gap, as many as may be counted together.
-    fn run(&self, days: &[i32]) -> Run {
+    fn run(&self, days: &[i32], at_once: u64) -> Run {
         let (first, mut orders, mut length) = (days[0], 0, 0);
         for (day, next) in days.iter().zip(first..) {
             orders += self.of_days.get(day).copied().unwrap_or_default();
-            let is_alone = self.all == 0 || orders > ORDERS_AT_ONCE;
+            let is_alone = self.all == 0 || orders > at_once;
             if *day != next || (length > 0 && is_alone) {
                 break;
             }
@@ -234,13 +248,21 @@ async fn await_followers(scope: &Scope<'_>) -> Result<bool, Error> {
     Ok(before.is_empty())
 }
 
-/// Counts days that follow one another, and stores what has changed.
-async fn count_days(scope: &mut Scope<'_>, run: &Run, counted: &mut Counted) -> Result<(), Error> {
+/// Counts days that follow one another, and stores what has changed. Returns whether there was memory for it.
+async fn count_days(
+    scope: &mut Scope<'_>,
+    run: &Run,
+    memory_bytes: usize,
+    counted: &mut Counted,
+) -> Result<bool, Error> {
     let days = &run.days;
     let start = i64::from(days.start) * DAY_MICROS;
     let period = Period { start, end: i64::from(days.end) * DAY_MICROS };
     let items = if run.is_most { Items::All } else { Items::OfOrders };
-    let (segments, orders, items) = count(scope, period, None, items, run.orders).await?;
+    let Some((segments, orders, items)) = count(scope, period, None, items, run.orders, memory_bytes).await? else {
+        tracing::debug!(days = days.len(), orders = run.orders, "more items than there is memory for");
+        return Ok(false);
+    };
     counted.orders += orders;
     counted.items += items;
     tracing::debug!(days = days.len(), orders, items, run.is_most, "counted");
@@ -264,7 +286,7 @@ async fn count_days(scope: &mut Scope<'_>, run: &Run, counted: &mut Counted) -> 
         (&currencies, Type::TEXT_ARRAY),
     ];
     counted.changed += scope.execute(name, sql, &with).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Gives segments on, so many at a time as are written at once, until nobody takes them any more.
@@ -328,14 +350,15 @@ enum Items {
 }
 
 /// Counts the orders of a span as they are now, in one currency or in all. Returns the totals of each day and currency, and how
-/// many orders and items were counted.
+/// many orders and items were counted; none where that takes more memory.
 async fn count(
     scope: &Scope<'_>,
     period: Period,
     currency: Option<&str>,
     which: Items,
     about: usize,
-) -> Result<(impl Iterator<Item = Segment> + use<>, usize, usize), Error> {
+    memory_bytes: usize,
+) -> Result<Option<(impl Iterator<Item = Segment> + use<>, usize, usize)>, Error> {
     let bound = |sql: &str| {
         let with =
             [format!("uuid '{}'", scope.tenant()), Micros(period.start).to_string(), Micros(period.end).to_string()];
@@ -349,13 +372,15 @@ async fn count(
     if which != Items::None && counter.orders() > 0 {
         let (name, sql) = if which == Items::All { sql!("all_items") } else { sql!("items") };
         let rows = scope.copied(name, &bound(sql)).await?;
-        (counter, items, categories) = as_a_task(count_items(counter, rows, which == Items::OfOrders)).await?;
+        let counting = count_items(counter, rows, which == Items::OfOrders, memory_bytes);
+        let Some(done) = as_a_task(counting).await? else { return Ok(None) };
+        (counter, items, categories) = done;
     }
     if which == Items::All {
         categories = categories_of(scope, &counter.products().collect::<Vec<_>>()).await?;
     }
     let orders = counter.orders();
-    Ok((counter.finish(&categories), orders, items))
+    Ok(Some((counter.finish(&categories), orders, items)))
 }
 
 async fn count_orders(mut counter: Counter, mut rows: Copied, currency: Option<String>) -> Result<Counter, Error> {
@@ -370,12 +395,14 @@ async fn count_orders(mut counter: Counter, mut rows: Copied, currency: Option<S
     Ok(counter)
 }
 
-/// Returns how many there were as well, and the categories of their products where the rows tell them.
+/// Returns how many there were as well, and the categories of their products where the rows tell them; nothing once they take more
+/// memory than that.
 async fn count_items(
     mut counter: Counter,
     mut rows: Copied,
     has_categories: bool,
-) -> Result<(Counter, usize, HashMap<Uuid, Uuid>), Error> {
+    memory_bytes: usize,
+) -> Result<Option<(Counter, usize, HashMap<Uuid, Uuid>)>, Error> {
     let (mut items, mut categories) = (0, HashMap::new());
     while let Some(row) = rows.try_next().await? {
         let mut row = row.fields(if has_categories { 5 } else { 4 })?;
@@ -384,8 +411,11 @@ async fn count_items(
         if has_categories && let Some(category) = row.uuid_or_none()? {
             categories.insert(product, category);
         }
+        if counter.size_bytes() > memory_bytes {
+            return Ok(None);
+        }
     }
-    Ok((counter, items, categories))
+    Ok(Some((counter, items, categories)))
 }
 
 /// Does the work as a task of its own, which ends with whoever waits for it. Millions of rows are read a tenth faster where their
@@ -462,7 +492,8 @@ pub async fn add_period(
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     let items = if matches!(report.part(), Part::Products | Part::Categories) { Items::OfOrders } else { Items::None };
-    let (mut segments, ..) = count(scope, period, currency, items, 0).await?;
+    let counted = count(scope, period, currency, items, 0, usize::MAX).await?;
+    let (mut segments, ..) = counted.ok_or(Error::Corrupt("more than there can be"))?;
     segments.try_for_each(|segment| report.add_counted(&segment)).map_err(unreadable)
 }
 
