@@ -6,7 +6,10 @@
 use super::exports::{ended, ordered};
 use crate::support::{Ground, Shop};
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use futures_util::TryStreamExt;
+use intake_aws::Objects;
+use intake_domain::export::PREFIX;
 use serde_json::{Value, json};
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,6 +30,8 @@ const FILL: &str = "insert into orders
         '{\"source\": \"web\", \"campaign\": null, \"discount_code\": null}', now()
     from generate_series($1::bigint, $2::bigint) as number";
 
+const PART_BYTES: usize = 8 << 20;
+
 const COLUMNS: &str = "order_id, external_order_id, customer_id, customer_name_snapshot, customer_email_snapshot,
     total_amount, currency, order_status, order_date, raw_payload, created_at";
 
@@ -39,6 +44,23 @@ async fn copied(client: &Client, select: &str) -> Result<(f64, usize)> {
         bytes += row.len();
     }
     Ok((since.elapsed().as_secs_f64(), bytes))
+}
+
+/// How long the emulator takes for an object of so many bytes when there is nothing else to do: for its parts, and to put them
+/// together, which it does alone, once all have arrived, and S3 for itself.
+async fn kept(ground: &Ground, bytes: usize) -> Result<(f64, f64)> {
+    let objects = Objects::new(&ground.aws, ground.endpoints.bucket.clone());
+    let key = format!("{PREFIX}bench");
+    let upload_id = objects.begin_multipart(&key).await?;
+    let since = Instant::now();
+    let (part, mut parts) = (Bytes::from(vec![b'x'; PART_BYTES]), Vec::new());
+    for (number, from) in (1..).zip((0..bytes).step_by(PART_BYTES)) {
+        let part = part.slice(..PART_BYTES.min(bytes - from));
+        parts.push(objects.put_part(&key, &upload_id, number, part).await?);
+    }
+    let sent = since.elapsed().as_secs_f64();
+    objects.complete_multipart(&key, &upload_id, parts).await?;
+    Ok((sent, since.elapsed().as_secs_f64() - sent))
 }
 
 /// The most memory that processes of a function have taken, in MiB.
@@ -76,6 +98,8 @@ pub(super) async fn how_fast_orders_are_taken_out(ground: Arc<Ground>) -> Result
     println!("COPY TO, csv, in order      {:9.0} rows/s", rows / csv);
     println!("COPY TO, csv, in no order   {:9.0} rows/s", rows / bare);
     println!("COPY TO, row_to_json        {:9.0} rows/s", rows / lines);
+    let (sent, put_together) = kept(&ground, csv_bytes).await?;
+    println!("the emulator alone, as many bytes: {sent:.1} s for the parts, {put_together:.1} s to put them together");
     for (format, compression, against) in [
         ("csv", "none", csv),
         ("json", "none", lines),

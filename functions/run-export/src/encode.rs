@@ -12,6 +12,9 @@ use std::io::Write;
 /// A piece ends after the row that takes it over so many bytes, uncompressed.
 const PIECE_BYTES: usize = 512 << 10;
 
+/// What is allocated for a piece: it need not grow for its last row, unless that is a long one.
+const PIECE_CAPACITY: usize = PIECE_BYTES + PIECE_BYTES / 16;
+
 /// A row group ends after the row that takes it over so many bytes, uncompressed.
 const ROW_GROUP_BYTES: usize = 6 << 20;
 
@@ -48,7 +51,7 @@ impl<'a> Encoder<'a> {
     pub(crate) fn new(order: &'a Order) -> Self {
         match TextWriter::new(order.format, &order.columns, order.spreadsheet_safe) {
             Some(writer) => {
-                Self::Text { writer, compression: order.compression, text: Vec::with_capacity(PIECE_BYTES), rows: 0 }
+                Self::Text { writer, compression: order.compression, text: Vec::with_capacity(PIECE_CAPACITY), rows: 0 }
             }
             None => Self::Parquet(RowGroup::new(&order.columns)),
         }
@@ -76,7 +79,7 @@ impl<'a> Encoder<'a> {
                 if text.is_empty() {
                     return Ok(None);
                 }
-                let text = std::mem::replace(text, Vec::with_capacity(PIECE_BYTES));
+                let text = std::mem::replace(text, Vec::with_capacity(PIECE_CAPACITY));
                 Ok(Some(Piece::Bytes(compress(*compression, text)?, std::mem::take(rows))))
             }
             Self::Parquet(group) => Ok(group.take()?.map(|(group, rows)| Piece::RowGroup(group, rows))),

@@ -194,7 +194,7 @@ impl Object {
             self.arrive().await?;
         }
         self.sent += 1;
-        let bytes = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(self.sizes.enough)));
+        let bytes = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(self.sizes.most)));
         let (objects, key, number) = (self.objects.clone(), self.key.clone(), self.sent);
         let answer = tokio::spawn(async move { objects.put_part(&key, &upload_id, number, bytes).await });
         self.sending.push_back(Sending { answer, resume });

@@ -27,8 +27,9 @@ const ROW_GROUPS: usize = 1;
 /// The largest part.
 const MAX_PART_BYTES: usize = 8 << 20;
 
-/// About how many bytes a row has, to make ranges about as large as parts.
-const ROW_BYTES: usize = 512;
+/// A range has one row for so many bytes of a part. Of most rows a part has a few ranges, and the database puts one in order in
+/// its memory.
+const PART_BYTES_PER_ROW: usize = 1024;
 
 /// How the work is divided.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ impl Sizes {
     /// For parts of about so many bytes. S3 takes none under 5 MiB but the last, and memory is bounded by them.
     pub(crate) fn of_parts(bytes: u64) -> Self {
         let most = usize::try_from(bytes).unwrap_or(MAX_PART_BYTES).min(MAX_PART_BYTES);
-        Self { parts: PartSizes { enough: most / 8 * 5, most }, range_rows: (most / ROW_BYTES).max(1) as i64 }
+        Self { parts: PartSizes { enough: most / 8 * 5, most }, range_rows: (most / PART_BYTES_PER_ROW).max(1) as i64 }
     }
 }
 

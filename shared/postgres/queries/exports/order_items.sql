@@ -1,4 +1,4 @@
--- The items of orders from one id up to another, in their order. $3 is null where there is no upper one; $11 says whether
+-- The items of orders from one id up to another. $3 is null where there is no upper one; $11 says whether
 -- anything is asked of the orders, and $12 whether it is how their customers are called.
 select
     order_item_id, order_items.order_id, product_id, quantity, unit_price, line_total, contact_name, contact_email,
@@ -26,4 +26,3 @@ where tenant_id = $1
             and ($9::timestamptz is null or orders.order_date < $9)
             and ($10::jsonb is null or raw_payload @> $10)
     ))
-order by order_item_id

@@ -1,4 +1,4 @@
--- The orders from one key up to another, in their order. $4 is null where there is no upper one.
+-- The orders from one key up to another. $4 is null where there is no upper one.
 select
     order_id, external_order_id, customer_id, customer_name_snapshot, customer_email_snapshot, total_amount, currency,
     order_status, order_date, raw_payload, created_at, customer_name_snapshot as contact_name,
@@ -17,4 +17,3 @@ where tenant_id = $1
     and ($10::timestamptz is null or order_date >= $10)
     and ($11::timestamptz is null or order_date < $11)
     and ($12::jsonb is null or raw_payload @> $12)
-order by order_date, order_id

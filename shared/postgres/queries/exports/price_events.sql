@@ -1,4 +1,4 @@
--- The price events from one id up to another, in their order. $3 is null where there is no upper one.
+-- The price events from one id up to another. $3 is null where there is no upper one.
 select
     price_event_id as event_id, product_id, old_price, new_price, source, metadata, event_time, received_at, outcome,
     pct_change, anomaly_detected, anomaly_reason, suspect, reasons, decision, decided_at, price_events.xmin as row_xmin
@@ -11,4 +11,3 @@ where tenant_id = $1
     and ($6::bigint is null or new_price <= $6::bigint::numeric / 100)
     and ($7::timestamptz is null or received_at >= $7)
     and ($8::timestamptz is null or received_at < $8)
-order by price_event_id

@@ -1,4 +1,4 @@
--- The products from one id up to another, in their order. $3 is null where there is no upper one.
+-- The products from one id up to another. $3 is null where there is no upper one.
 select product_id, sku, name, price, category_id, active, created_at, products.xmin as row_xmin
 from products
 where tenant_id = $1
@@ -9,4 +9,3 @@ where tenant_id = $1
     and ($6::bigint is null or price <= $6::bigint::numeric / 100)
     and ($7::timestamptz is null or created_at >= $7)
     and ($8::timestamptz is null or created_at < $8)
-order by product_id

@@ -1,4 +1,4 @@
--- The levels of products from one id up to another, in their order. $3 is null where there is no upper one.
+-- The levels of products from one id up to another. $3 is null where there is no upper one.
 select product_id, level, set_at, sequence, updated_at, stock_levels.xmin as row_xmin
 from stock_levels
 where tenant_id = $1
@@ -7,4 +7,3 @@ where tenant_id = $1
     and (cardinality($4::uuid[]) = 0 or product_id = any ($4))
     and ($5::timestamptz is null or updated_at >= $5)
     and ($6::timestamptz is null or updated_at < $6)
-order by product_id

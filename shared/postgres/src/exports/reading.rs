@@ -44,11 +44,11 @@ impl Key {
         Self { at: EARLIEST, id: Uuid::nil() }
     }
 
+    /// Of a row whose first columns are those that its source is ordered by.
     fn of_row(source: &Source, row: &Raws) -> Self {
         match source.order {
-            [at, id] => Self { at: row.get::<_, Micros>(*at).0, id: row.get(*id) },
-            [id, ..] => Self { at: EARLIEST, id: row.get(*id) },
-            [] => Self::first(),
+            [_, _] => Self { at: row.get::<_, Micros>(0).0, id: row.get(1) },
+            _ => Self { at: EARLIEST, id: row.get(0) },
         }
     }
 
@@ -184,10 +184,13 @@ pub struct RangeOfRows {
 }
 
 /// The ranges of all rows, as they are found.
-pub struct Walk {
-    rows: Stream,
+pub struct Walk<'r> {
+    scope: &'r Scope<'r>,
     source: &'static Source,
+    /// How many rows a range has.
     step: i64,
+    /// How many rows ahead the next border is.
+    ahead: i64,
     /// Where the next range begins, and how many rows there are before it.
     next: Option<(Key, i64)>,
 }
@@ -246,25 +249,21 @@ impl<'a> Reader<'a> {
         Ok(row.get::<_, i64>("rows") == rows && row.get::<_, i64>("young") == 0)
     }
 
-    /// Finds the ranges of `step` rows each from a key on; `rows_before` of all rows come before it.
+    /// Finds the ranges of `step` rows each from a key on; `rows_before` of all rows come before it. A transaction does so once.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn walk(&self, order: &Order, from: Key, rows_before: i64, step: i64) -> Result<Walk, Error> {
+    pub async fn walk(&self, order: &Order, from: Key, rows_before: i64, step: i64) -> Result<Walk<'_>, Error> {
         let (name, text) = statement(order.source)?;
         let bound = Bound::new(self.scope.tenant(), &order.filter, Range { from, to: None })?;
-        let mut with = bound.parameters(order.source);
-        with.push((&step, Type::INT8));
         let by = order.source.order.join(", ");
-        let sql = format!(
-            "select {by}, place from (
-                select {by}, row_number() over (order by {by}) - 1 as place from ({text}) as rows
-            ) as numbered
-            where place > 0 and place % ${} = 0",
-            with.len()
-        );
-        let rows = self.scope.rows(name, &sql, &with).await?;
-        Ok(Walk { rows, source: order.source, step, next: Some((from, rows_before)) })
+        // a cursor gives a border at once; as rows of one statement they would come when there are 8 KiB of them, millions of
+        // rows too late
+        let sql = format!("declare borders no scroll cursor for select {by} from ({text}) as rows order by {by}");
+        self.scope.execute(name, &sql, &bound.parameters(order.source)).await?;
+        // from before the first row
+        let ahead = step + 1;
+        Ok(Walk { scope: &self.scope, source: order.source, step, ahead, next: Some((from, rows_before)) })
     }
 
     /// The rows of a range, in their order.
@@ -276,7 +275,8 @@ impl<'a> Reader<'a> {
         let names: Vec<_> = order.columns.iter().map(|column| column.name).collect();
         let needle = order.filter.needle();
         let contact = if needle.is_some() { ", contact_name, contact_email" } else { "" };
-        let sql = format!("select {}{contact} from ({text}) as rows", names.join(", "));
+        let by = order.source.order.join(", ");
+        let sql = format!("select {}{contact} from ({text}) as rows order by {by}", names.join(", "));
         let bound = Bound::new(self.scope.tenant(), &order.filter, range)?;
         let rows = self.scope.rows(name, &sql, &bound.parameters(order.source)).await?;
         Ok(Rows { rows, columns: &order.columns, needle })
@@ -291,14 +291,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Walk {
+impl Walk<'_> {
     /// The next range; `None` after the last.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
     pub async fn next(&mut self) -> Result<Option<RangeOfRows>, Error> {
         let Some((from, rows_before)) = self.next.take() else { return Ok(None) };
-        let border = self.rows.try_next().await?;
+        let fetch = format!("fetch relative {} from borders", std::mem::replace(&mut self.ahead, self.step));
+        let border = self.scope.query_opt("exports/borders", &fetch, &[]).await?;
         let to = border.map(|row| Key::of_row(self.source, &row));
         let rows_up_to = rows_before + self.step;
         self.next = to.map(|to| (to, rows_up_to));
