@@ -44,6 +44,7 @@ mod search;
 mod search_bench;
 mod sessions;
 mod small_files;
+mod statistics;
 mod status;
 mod stock;
 mod stock_bench;
@@ -265,6 +266,7 @@ pub(crate) fn list(trials: &mut Trials) {
             files_join_the_session_that_is_named,
             what_is_no_small_file_is_refused,
         }
+        statistics { who_may_not_have_tables_analyzed_is_refused }
         status {
             a_status_tells_all_that_is_known,
             a_wait_ends_with_the_session,
@@ -376,6 +378,7 @@ pub(crate) fn list(trials: &mut Trials) {
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
         metrics { a_function_that_dies_loses_no_day }
+        statistics { a_tenant_that_has_just_come_is_known }
         telemetry { a_message_carries_its_trace_on }
         storm { every_seed_ends_where_the_oracle_says }
     }

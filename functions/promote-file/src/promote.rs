@@ -18,7 +18,7 @@ use intake_lambda::{fail_point, telemetry, trace};
 use intake_postgres::ledger::{self, File, SliceCounts};
 use intake_postgres::promotion::{Promoter, Transactions, WrongPrices};
 use intake_postgres::staged::{self, StagedRow};
-use intake_postgres::{Database, Error, Scope, metrics as sales};
+use intake_postgres::{Database, Error, Scope, metrics as sales, statistics};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinHandle;
 
@@ -198,8 +198,11 @@ impl Worker {
             if !self.promote_slice(&mut slices, *index, rows.as_deref()).await? {
                 return Ok(Progress::Stopped);
             }
+            let is_last = at + 1 == chunks.len();
             let left = delivery.deadline.duration_since(SystemTime::now()).unwrap_or_default();
-            if (left < RESERVE || began.elapsed() > TURN) && at + 1 < chunks.len() {
+            let is_over = left < RESERVE || began.elapsed() > TURN;
+            self.learn(file, &mut slices.promoter, is_last || is_over).await;
+            if is_over && !is_last {
                 return Ok(Progress::HandOn);
             }
         }
@@ -208,6 +211,17 @@ impl Worker {
         // another worker has ended the file, or holds its last slice and will
         let is_done = self.database.run("finish_file", file.key.tenant_id, finish).await?;
         Ok(if is_done { Progress::Done } else { Progress::Stopped })
+    }
+
+    /// Tells the planner of what was put in. What follows of the tenant's files is found by it, and nothing else depends on it.
+    async fn learn(&self, file: &File, promoter: &mut Promoter, is_end: bool) {
+        let Some(grown) = promoter.grown(is_end) else { return };
+        let learn = async |scope: &mut Scope<'_>| statistics::learn(scope, grown).await;
+        match self.database.run("learn", file.key.tenant_id, learn).await {
+            Ok(0) => {}
+            Ok(partitions) => tracing::info!(partitions, "the planner has heard of the tenant's rows"),
+            Err(error) => tracing::warn!(error = describe(&error), "the planner may not know the tenant's rows"),
+        }
     }
 
     async fn staged_chunks(&self, file: &File) -> Result<Vec<i32>, Error> {
@@ -332,6 +346,7 @@ impl Worker {
         fail_point!("promote-file.before-whole", tenant);
         scope.commit().await?;
         fail_point!("promote-file.after-whole", tenant);
+        self.learn(file, &mut promoter, true).await;
         for (index, counts, time, prices) in promoted {
             measure_prices(prices);
             measure_slice(file, index, counts, time);

@@ -143,6 +143,14 @@ pub struct Product {
     pub counts: Counts,
 }
 
+impl Product {
+    /// Whether it had no level before.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.level.sequence > 0 && self.level.sequence == i64::from(self.counts.recorded())
+    }
+}
+
 /// How many events became what; together all there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -31,13 +31,13 @@ pub(crate) fn of_order(row: &StagedRow) -> Contact<'_> {
     Contact { name: text(NAME), email: text(EMAIL) }
 }
 
-/// Records contacts under their numbers; what is known is left alone. `leaf` is the tenant's partition. The tenant's
+/// Records contacts under their numbers, and says how many of them were new; what is known is left alone. `leaf` is the tenant's partition. The tenant's
 /// promotions of orders wait for each other, so nobody records the same meanwhile.
 pub(crate) async fn record(
     scope: &mut Scope<'_>,
     leaf: &str,
     contacts: &BTreeMap<i64, Contact<'_>>,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let tenant = scope.tenant();
     let numbers: Vec<_> = contacts.keys().copied().collect();
     let (name, sql) = sql!("known");
@@ -52,8 +52,9 @@ pub(crate) async fn record(
         copy::bigints(&mut row, &tokens);
         Bytes::from(row)
     });
-    let Some(first) = rows.next() else { return Ok(()) };
-    scope.copy(leaf, COLUMNS, [first].into_iter().chain(rows)).await
+    let Some(first) = rows.next() else { return Ok(0) };
+    scope.copy(leaf, COLUMNS, [first].into_iter().chain(rows)).await?;
+    Ok(contacts.len() - known.len())
 }
 
 /// Records the contacts of at most so many orders that were promoted before there were any. Returns of how many; below

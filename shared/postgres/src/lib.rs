@@ -30,6 +30,7 @@ pub mod promotion;
 pub mod retention;
 mod server;
 pub mod staged;
+pub mod statistics;
 pub mod stock;
 pub mod webhooks;
 

@@ -24,6 +24,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0017_exports", include_str!("../migrations/0017_exports.sql")),
     ("0018_retention", include_str!("../migrations/0018_retention.sql")),
     ("0019_cloud_logins", include_str!("../migrations/0019_cloud_logins.sql")),
+    ("0020_statistics", include_str!("../migrations/0020_statistics.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

@@ -7,6 +7,7 @@ use crate::database::Scope;
 use crate::metrics;
 use crate::price::{self, Change};
 use crate::staged::StagedRow;
+use crate::statistics::Grown;
 use crate::stock::{self, Movement, Rules};
 use bytes::Bytes;
 use intake_domain::dataset::Effect;
@@ -41,7 +42,14 @@ pub struct Promoter {
     prices: WrongPrices,
     /// What of the sales the slice at hand changes.
     touched: Touched,
+    /// What was put in, as far as the planner is not known to have heard of it.
+    grown: Grown,
+    /// How many rows that were when it was last asked.
+    grown_when_asked: i64,
 }
+
+/// The planner is asked again what it knows after so many rows.
+const ROWS_UNHEARD_OF: i64 = 100_000;
 
 /// Sales that a slice changes.
 #[derive(Debug, Default)]
@@ -127,7 +135,20 @@ impl Promoter {
             expects_new_rows: true,
             prices: WrongPrices::default(),
             touched: Touched::default(),
+            grown: Grown::default(),
+            grown_when_asked: 0,
         }
+    }
+
+    /// What was put in so far, if there is much that the planner may not have heard of, or, at the end, anything. It is for
+    /// [`learn`](crate::statistics::learn) once it is committed.
+    pub fn grown(&mut self, is_end: bool) -> Option<&Grown> {
+        let more = self.grown.rows() - self.grown_when_asked;
+        if more == 0 || more < ROWS_UNHEARD_OF && !is_end {
+            return None;
+        }
+        self.grown_when_asked = self.grown.rows();
+        Some(&self.grown)
     }
 
     /// Whether what becomes of the rows may change the sales of some days.
@@ -149,11 +170,11 @@ impl Promoter {
         if rows.is_empty() {
             return Ok(Applied::default());
         }
-        // stock and prices have locks of their own, and no leaves
+        // stock and prices have locks of their own
         if self.dataset.effect == Effect::Kept {
             wait_for_turn(scope, self.dataset.name).await?;
-            self.find_leaves(scope).await?;
         }
+        self.find_leaves(scope).await?;
         self.touched = Touched::default();
         if self.touches_sales() && order_column(self.dataset).is_some() {
             metrics::follow_orders(scope).await?;
@@ -293,6 +314,10 @@ impl Promoter {
         };
         self.was_overtaken = matches!(decision, Err(Error::Overtaken));
         let decision = decision?;
+        let recorded = decision.outcomes.iter().filter(|outcome| matches!(outcome, Became::Recorded(_))).count();
+        self.grown.add(self.hash_leaf("stock_events"), recorded);
+        self.grown
+            .add(self.hash_leaf("stock_levels"), decision.products.iter().filter(|product| product.is_new()).count());
         let reasons = decision.products.iter().filter_map(|product| product.conflict);
         let reasons: HashMap<_, _> = reasons.map(|conflict| (conflict.at, conflict.reason)).collect();
         let outcome = |(at, outcome): (usize, &Became)| match outcome {
@@ -315,10 +340,15 @@ impl Promoter {
             _ => None,
         });
         self.prices = WrongPrices::default();
+        let (mut events, mut prices) = (0, 0);
         for told in recorded {
+            events += 1;
+            prices += usize::from(told.outcome == PriceOutcome::Applied);
             self.prices.suspect += u32::from(told.suspect);
             self.prices.held += u32::from(told.outcome == PriceOutcome::Held);
         }
+        self.grown.add(self.hash_leaf("price_events"), events);
+        self.grown.add(self.hash_leaf("price_history"), prices);
         let outcome = |became| match became {
             price::Became::Recorded(told) if told.outcome == PriceOutcome::Rejected => Outcome::SuspectPrice,
             price::Became::Recorded(_) => Outcome::Inserted,
@@ -390,17 +420,19 @@ impl Promoter {
 
     /// Writes rows none of whose keys is taken.
     async fn write<'r>(
-        &self,
+        &mut self,
         scope: &mut Scope<'_>,
         rows: impl Iterator<Item = (&'r StagedRow, Bytes)>,
     ) -> Result<(), Error> {
         let name = self.dataset.name;
         if self.dataset.month.is_none() {
-            let mut rows = rows.map(|(_, tuple)| tuple).peekable();
-            return match rows.peek() {
-                Some(_) => scope.copy(&self.hash_leaf(name), &columns(self.dataset), rows).await,
-                None => Ok(()),
-            };
+            let (leaf, mut count) = (self.hash_leaf(name), 0);
+            let mut rows = rows.map(|(_, tuple)| tuple).inspect(|_| count += 1).peekable();
+            if rows.peek().is_some() {
+                scope.copy(&leaf, &columns(self.dataset), rows).await?;
+                self.grown.add(leaf, count);
+            }
+            return Ok(());
         }
         let mut keys = Vec::new();
         let mut contacts = BTreeMap::new();
@@ -423,12 +455,19 @@ impl Promoter {
         if keys.is_empty() {
             return Ok(());
         }
-        scope.copy(&self.hash_leaf(KEYS_OF_ORDERS), COLUMNS_OF_KEYS, keys.into_iter()).await?;
+        let (leaf, count) = (self.hash_leaf(KEYS_OF_ORDERS), keys.len());
+        scope.copy(&leaf, COLUMNS_OF_KEYS, keys.into_iter()).await?;
+        self.grown.add(leaf, count);
         let columns = columns(self.dataset);
         for (leaf, tuples) in by_leaf {
+            let count = tuples.len();
             scope.copy(&leaf, &columns, tuples.into_iter()).await?;
+            self.grown.add(leaf, count);
         }
-        contacts::record(scope, &self.hash_leaf(contacts::TABLE), &contacts).await
+        let leaf = self.hash_leaf(contacts::TABLE);
+        let count = contacts::record(scope, &leaf, &contacts).await?;
+        self.grown.add(leaf, count);
+        Ok(())
     }
 
     /// Every stored row that shares an id or a natural key with one of `rows`.

@@ -1,5 +1,6 @@
--- The items of orders from one id up to another. $3 is null where there is no upper one; $11 says whether
--- anything is asked of the orders, and $12 whether it is how their customers are called.
+-- The items of orders from one id up to another. $3 is null where there is no upper one; $11 says whether anything is asked of
+-- the orders, and $12 whether it is how their customers are called. `offset 0` has each order looked up by its keys: PostgreSQL
+-- expects one pair of an order and its keys in all, and would go through all pairs for each item.
 select
     order_item_id, order_items.order_id, product_id, quantity, unit_price, line_total, contact_name, contact_email,
     order_items.xmin as row_xmin
@@ -10,6 +11,7 @@ left join lateral (
     join orders using (tenant_id, order_date, order_id)
     where $12::boolean and order_keys.tenant_id = $1 and orders.tenant_id = $1
         and order_keys.order_id = order_items.order_id
+    offset 0
 ) as contacts on true
 where tenant_id = $1
     and order_item_id >= $2
@@ -25,4 +27,5 @@ where tenant_id = $1
             and ($8::timestamptz is null or orders.order_date >= $8)
             and ($9::timestamptz is null or orders.order_date < $9)
             and ($10::jsonb is null or raw_payload @> $10)
+        offset 0
     ))

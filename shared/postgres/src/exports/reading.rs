@@ -255,7 +255,9 @@ impl<'a> Reader<'a> {
     /// Any [`Error`] of the database.
     pub async fn walk(&self, order: &Order, from: Key, rows_before: i64, step: i64) -> Result<Walk<'_>, Error> {
         let (name, text) = statement(order.source)?;
-        let bound = Bound::new(self.scope.tenant(), &order.filter, Range { from, to: None })?;
+        let mut bound = Bound::new(self.scope.tenant(), &order.filter, Range { from, to: None })?;
+        // which rows those are that are meant is seen when they are read
+        bound.asks_for_contacts = false;
         let by = order.source.order.join(", ");
         // a cursor gives a border at once; as rows of one statement they would come when there are 8 KiB of them, millions of
         // rows too late
