@@ -70,12 +70,17 @@ impl Lease {
         Ok(Some(Logs::new(ground.logs(), tokens)))
     }
 
-    /// Stops what was started.
+    /// Stops what was started. Somebody who is still connected to the database is cut off, and it is not killed over them.
     pub(crate) async fn end(&self) -> Result<()> {
-        match self.stack.lock().await.take() {
-            Some(stack) => stack.stop(&say).await,
-            None => Ok(()),
+        let Some(stack) = self.stack.lock().await.take() else { return Ok(()) };
+        let connected = intake_postgres::connect(&stack.endpoints().owner_database_url).await;
+        stack.stop(&say).await?;
+        if let (Some(ground), Ok(_)) = (self.ground.get(), connected) {
+            let log = std::fs::read(ground.logs().join("postgres.log"))?;
+            let log = String::from_utf8_lossy(&log);
+            ensure!(log.contains("database system is shut down"), "the database was killed:\n{log}");
         }
+        Ok(())
     }
 }
 

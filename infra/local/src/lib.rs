@@ -321,7 +321,7 @@ pub fn logs(settings: &Settings) -> Vec<(String, PathBuf)> {
 /// Ends what an earlier supervisor left behind; true when there was something.
 async fn clean_up(state: &State, say: Say<'_>) -> Result<bool> {
     let left = !processes::marked(state)?.is_empty();
-    let database = postgres::left_behind(state);
+    let database = postgres::running(state);
     if left || database.is_some() {
         say("ending what an earlier start left behind");
         end_marked(state).await?;
@@ -341,10 +341,12 @@ fn forget_endpoints(state: &State) -> Result<()> {
     }
 }
 
-/// Ends every process that carries this stack's mark: the emulator first, which saves its state, then the functions.
+/// Ends every process that carries this stack's mark: the emulator first, which saves its state, then the functions. The database
+/// is not among them: asked like the others, it would wait for its sessions, and be killed over them.
 async fn end_marked(state: &State) -> Result<()> {
-    let all = processes::marked(state)?;
-    let (functions, others): (Vec<_>, Vec<_>) = all.into_iter().partition(processes::Process::is_function);
+    let database = postgres::running(state);
+    let all = processes::marked(state)?.into_iter().filter(|process| Some(process.pid) != database);
+    let (functions, others): (Vec<_>, Vec<_>) = all.partition(processes::Process::is_function);
     for (group, patience) in [(others, 20), (functions, 3)] {
         let pids: Vec<u32> = group.iter().map(|process| process.pid).collect();
         pids.iter().copied().for_each(processes::terminate);

@@ -187,8 +187,8 @@ pub(crate) async fn version(url: &str) -> Result<String> {
     Ok(row.try_get(0)?)
 }
 
-/// The server of this state folder that an earlier supervisor left running.
-pub(crate) fn left_behind(state: &State) -> Option<u32> {
+/// The server of this state folder that runs.
+pub(crate) fn running(state: &State) -> Option<u32> {
     let data = data(state);
     let pid = std::fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.parse().ok()?;
     processes::names(pid, &data).then_some(pid)

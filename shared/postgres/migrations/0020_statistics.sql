@@ -4,8 +4,8 @@
 -- found makes no difference to it: asked for 10,000 ids, it goes through all that the tenant has. Autovacuum analyzes a
 -- table anew when a tenth of it has changed, which may be a million rows too late. So whoever has put many rows of the tenant of
 -- its transaction into a partition has it look once more, unless the planner knows, or the rows are so few of all that a sample
--- would hardly have any of them. Only an owner may analyze a table. Whether it was analyzed is returned; a partition that
--- somebody else is analyzing is not.
+-- would hardly have any of them. Only an owner may analyze a table. Whether the planner did not know is returned; a partition that
+-- somebody else is analyzing is left to them.
 create function learn_of_tenant(leaf regclass, has_rows bigint) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
