@@ -24,8 +24,7 @@ const TABLES: [&str; 8] = [
 
 /// The remainder of the tenant's partitions.
 async fn leaf_of(owner: &Client, tenant: Uuid) -> Result<i32> {
-    let sql = "select remainder from generate_series(0, 7) as remainder
-        where satisfies_hash_partition('customers'::regclass, 8, remainder, $1::uuid)";
+    let sql = include_str!("../../shared/postgres/queries/promotion/leaf_of_tenant.sql");
     Ok(owner.query_one(sql, &[&tenant]).await?.get(0))
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 /// Fewer rows than that are found fast whatever the planner expects.
 const MANY: i64 = 1_000;
 
-/// The partitions that a promotion has put rows into, with how many of the tenant's are there at least.
+/// The partitions that a promotion has put rows into, with how many: one that replaces another counts, too.
 #[derive(Clone, Debug, Default)]
 pub struct Grown(BTreeMap<String, i64>);
 
