@@ -4,7 +4,7 @@
 //! `INTAKE_EXPORT_BENCH=1 cargo test -p intake-tests --test stack -- export_bench`
 
 use super::exports::{ended, ordered};
-use crate::support::{Ground, Shop};
+use crate::support::{Ground, Shop, Sink};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -100,7 +100,21 @@ pub(super) async fn how_fast_orders_are_taken_out(ground: Arc<Ground>) -> Result
     println!("COPY TO, row_to_json        {:9.0} rows/s", rows / lines);
     let (sent, put_together) = kept(&ground, csv_bytes).await?;
     println!("the emulator alone, as many bytes: {sent:.1} s for the parts, {put_together:.1} s to put them together");
-    for (format, compression, against) in [
+    let exported = async |format: &str, compression: &str, against: f64| {
+        let body = json!({"format": format, "compression": compression});
+        let status = ended(&shop, ordered(&shop, &body).await?).await?;
+        ensure!(status["manifest"]["rows"] == count, "{status:#}");
+        let (took, bytes) = (seconds(&status)?, status["bytes_done"].as_u64().context("bytes")?);
+        println!(
+            "{format:8} {compression:5} {:9.0} rows/s in {took:.1} s, {:.2} of COPY TO, {:6} MiB; peak {} MiB",
+            rows / took,
+            against / took,
+            bytes >> 20,
+            peak_mib(&ground, "run-export"),
+        );
+        Ok(bytes)
+    };
+    let sorts = [
         ("csv", "none", csv),
         ("json", "none", lines),
         ("csv", "zstd", csv),
@@ -108,20 +122,19 @@ pub(super) async fn how_fast_orders_are_taken_out(ground: Arc<Ground>) -> Result
         ("parquet", "none", csv),
         ("csv", "none", csv),
         ("json", "none", lines),
-    ] {
-        let body = json!({"format": format, "compression": compression});
-        let status = ended(&shop, ordered(&shop, &body).await?).await?;
-        ensure!(status["manifest"]["rows"] == count, "{status:#}");
-        let took = seconds(&status)?;
-        println!(
-            "{format:8} {compression:5} {:9.0} rows/s in {took:.1} s, {:.2} of COPY TO, {:6} MiB; peak {} MiB",
-            rows / took,
-            against / took,
-            status["bytes_done"].as_u64().unwrap_or_default() >> 20,
-            peak_mib(&ground, "run-export"),
-        );
+    ];
+    for (format, compression, against) in sorts {
+        exported(format, compression, against).await?;
+    }
+    println!("into a store that takes all and keeps nothing:");
+    let sink = Sink::open().await?;
+    ground.set_variable("RunExport", "AWS_ENDPOINT_URL_S3", Some(&sink.url)).await?;
+    for (format, compression, against) in sorts {
+        let bytes = exported(format, compression, against).await?;
+        ensure!(sink.bytes() == bytes, "what was sent is not what was told");
     }
     let peak = peak_mib(&ground, "run-export");
+    ground.set_variable("RunExport", "AWS_ENDPOINT_URL_S3", None).await?;
     ensure!(peak > 0 && peak < MAX_MIB, "the function took {peak} MiB");
     Ok(())
 }

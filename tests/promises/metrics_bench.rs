@@ -104,29 +104,76 @@ async fn rebuild(database: &Database, tenant: Uuid, what: &str) -> Result<()> {
 /// What it costs when one day was touched.
 async fn count_one_day(loader: &Database, superuser: &Client, tenant: Uuid, today: i32, order: &str) -> Result<()> {
     let mut dice = Dice::new(1);
-    for (what, is_changed) in [("a touched day that is as it was", false), ("a touched day that has changed", true)] {
+    let of_day = "tenant_id = $1 and order_date >= 'epoch'::timestamptz + $2::integer * interval '1 day'
+        and order_date < 'epoch'::timestamptz + ($2::integer + 1) * interval '1 day'";
+    let first = format!("select order_date, order_id from orders where {of_day} limit 1");
+    let one = [format!("update orders set total_amount = total_amount + 1 where (order_date, order_id) in ({first})")];
+    let all = [
+        format!("update orders set total_amount = total_amount + 1 where {of_day}"),
+        format!(
+            "update order_items set line_total = line_total + 1
+            where tenant_id = $1 and order_id = any(array(select order_id from orders where {of_day}))"
+        ),
+    ];
+    for (what, changes) in [
+        ("a touched day that is as it was", &[][..]),
+        ("a touched day with another order", &one),
+        ("a touched day of other orders", &all),
+    ] {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
             let day = today - 1 - dice.within(0..DAYS as u64 - 1) as i32;
-            if is_changed {
-                let sql = format!(
-                    "update orders set total_amount = total_amount + 1 where (order_date, order_id) in (
-                        select order_date, order_id from orders where tenant_id = '{tenant}'
-                            and order_date >= 'epoch'::timestamptz + {day} * interval '1 day' limit 1
-                    )"
-                );
-                superuser.batch_execute(&sql).await?;
+            for sql in changes {
+                superuser.execute(sql, &[&tenant, &day]).await?;
             }
-            let touch =
-                async |scope: &mut Scope<'_>| metrics::touch(scope, &BTreeSet::from([day]), &BTreeSet::new()).await;
-            loader.run("touch", tenant, touch).await?;
-            let since = Instant::now();
-            refresh(loader, tenant).await?;
-            times.push(since.elapsed());
+            times.push(count_touched(loader, tenant, day).await?);
         }
         println!("{what}, {order}: {}", told(times));
     }
     Ok(())
+}
+
+/// What it costs when all orders of a day have just come.
+async fn count_new_days(loader: &Database, superuser: &Client, tenant: Uuid, today: i32) -> Result<()> {
+    // as many as yesterday had, with as many items
+    let copies = [
+        "insert into orders (tenant_id, order_id, external_order_id, customer_id, customer_name_snapshot,
+            customer_email_snapshot, total_amount, currency, order_status, order_date, raw_payload, created_at)
+        select tenant_id, md5(order_id::text || $2::integer)::uuid, external_order_id || '/' || $2::integer, customer_id,
+            customer_name_snapshot, customer_email_snapshot, total_amount, currency, order_status,
+            order_date + ($2::integer - $3::integer) * interval '1 day', raw_payload, now()
+        from orders
+        where tenant_id = $1 and order_date >= 'epoch'::timestamptz + $3 * interval '1 day'
+            and order_date < 'epoch'::timestamptz + ($3 + 1) * interval '1 day'",
+        "insert into order_items (tenant_id, order_item_id, order_id, product_id, quantity, unit_price, line_total,
+            payload_hash)
+        select tenant_id, gen_random_uuid(), md5(order_id::text || $2::integer)::uuid, product_id, quantity, unit_price,
+            line_total, payload_hash
+        from order_items
+        where tenant_id = $1 and order_id = any(array(
+            select order_id from orders
+            where tenant_id = $1 and order_date >= 'epoch'::timestamptz + $3::integer * interval '1 day'
+                and order_date < 'epoch'::timestamptz + ($3 + 1) * interval '1 day'
+        ))",
+    ];
+    let mut times = Vec::new();
+    for day in today + 1..=today + ROUNDS as i32 {
+        for sql in copies {
+            superuser.execute(sql, &[&tenant, &day, &(today - 1)]).await?;
+        }
+        times.push(count_touched(loader, tenant, day).await?);
+    }
+    println!("a touched day whose orders have just come: {}", told(times));
+    Ok(())
+}
+
+/// How long a day takes that is touched.
+async fn count_touched(loader: &Database, tenant: Uuid, day: i32) -> Result<Duration> {
+    let touch = async |scope: &mut Scope<'_>| metrics::touch(scope, &BTreeSet::from([day]), &BTreeSet::new()).await;
+    loader.run("touch", tenant, touch).await?;
+    let since = Instant::now();
+    refresh(loader, tenant).await?;
+    Ok(since.elapsed())
 }
 
 /// What an answer costs: the time until its groups are there.
@@ -201,6 +248,7 @@ pub(super) async fn how_fast_sales_are_counted(ground: Arc<Ground>) -> Result<()
     let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?;
     let today = day_of(now);
     count_one_day(&loader, &superuser, tenant, today, "orders in any order").await?;
+    count_new_days(&loader, &superuser, tenant, today).await?;
     sort(&superuser).await?;
     count_one_day(&loader, &superuser, tenant, today, "orders by their dates").await?;
 

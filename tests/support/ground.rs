@@ -210,6 +210,21 @@ impl Ground {
         before["Timeout"].as_u64().context("a timeout")
     }
 
+    /// Gives a function, named as in [`invoke`](Self::invoke), a variable of its environment, or takes it away.
+    pub(crate) async fn set_variable(&self, function: &str, name: &str, value: Option<&str>) -> Result<()> {
+        let url = format!("{}/2015-03-31/functions/{}/configuration", self.endpoints.aws_url, self.function(function)?);
+        let before: Value = self.http.get(&url).send().await?.json().await?;
+        let mut variables = before["Environment"]["Variables"].as_object().context("an environment")?.clone();
+        match value {
+            Some(value) => drop(variables.insert(name.to_owned(), value.into())),
+            None => drop(variables.remove(name)),
+        }
+        let body = json!({"Environment": {"Variables": variables}});
+        let changed = self.http.put(&url).body(body.to_string()).send().await?;
+        ensure!(changed.status().is_success(), "{}", changed.text().await?);
+        Ok(())
+    }
+
     /// Delivers a message to a function as its event source would, and says whether it was acknowledged.
     pub(crate) async fn deliver(&self, function: &str, body: &str) -> Result<bool> {
         self.deliver_again(function, body, 1).await
