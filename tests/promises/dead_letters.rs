@@ -1,13 +1,16 @@
 //! What kills its function each time is given up, says so, holds up nobody else, and can be tried again.
 
-use crate::support::{Dice, Goods, Ground, Upload};
+use crate::support::{Dice, File, Goods, Ground, Shop, Upload};
 use anyhow::{Context, Result, ensure};
 use intake::commands::redrive::send_back;
 use intake::deployment::Deployment;
 use intake_domain::dataset;
 use intake_domain::format::{Compression, Format, Layout};
+use intake_domain::state::FileState;
+use intake_postgres::{Database, Scope, ledger};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// As often as a message is delivered.
 const TO_THE_END: &str = "kill 5";
@@ -133,5 +136,37 @@ pub(super) async fn what_is_sent_back_is_done(ground: Arc<Ground>) -> Result<()>
     ensure!(wrong.to_string().contains("urgent-chunks"), "{wrong}");
     let wrong = Deployment::find(ground.aws.clone(), "none").await.err().context("no such stack")?;
     ensure!(wrong.to_string().contains("none"), "{wrong}");
+    Ok(())
+}
+
+pub(super) async fn who_waited_for_a_resumed_file_does_not_end_it(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let session = shop.declare(&[File::new("customers.ndjson", vec![b'\n'; 10])]).await?;
+    let file = session.file_id(0);
+    for sql in [
+        "update files set state = 'loading', uploaded_at = now(), planned_at = now() where file_id = $1",
+        "insert into chunks (tenant_id, file_id, chunk_index, start_byte, end_byte, state, error_code)
+        select tenant_id, file_id, number, 5 * number, 5 * number + 5, (array['staged', 'failed'])[number + 1],
+            (array[null, 'DEAD_LETTER'])[number + 1]
+        from files, generate_series(0, 1) as number where file_id = $1",
+    ] {
+        shop.books.execute(sql, &[&file]).await?;
+    }
+    let [api, loader] = [&ground.endpoints.api_database_url, &ground.endpoints.loader_database_url];
+    let (api, loader) = (Database::new(api, "tests")?, Database::new(loader, "tests")?);
+    let resuming = api.begin(shop.id).await?;
+    let resumed = ledger::resume_file(&resuming, file, None).await?.context("a file")?;
+    ensure!((resumed.state, resumed.first_chunks.as_slice()) == (FileState::Loading, &[1][..]), "{resumed:?}");
+    let finish =
+        loader.run("finish_staging", shop.id, async |scope: &mut Scope<'_>| ledger::finish_staging(scope, file).await);
+    let resume = async {
+        // until the other one waits
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        resuming.commit().await
+    };
+    let (has_moved, committed) = tokio::join!(finish, resume);
+    committed?;
+    ensure!(!has_moved?, "a chunk is loaded again");
+    ensure!(shop.status(&session).await?["files"][0]["state"] == "loading", "it goes on");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What is declared and never comes.
 
 use crate::support::{File, Ground, PART_BYTES, Shop, counts, customer, event, file_named, ndjson, order};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::sync::Arc;
 
 pub(super) async fn a_file_that_never_arrives_holds_nothing_up(ground: Arc<Ground>) -> Result<()> {
@@ -25,6 +25,14 @@ pub(super) async fn a_file_that_never_arrives_holds_nothing_up(ground: Arc<Groun
         shop.books.execute("update upload_sessions set expires_at = now() - interval '1 second'", &[]).await?,
         2
     );
+    // it has waited for its turn for days, in which nothing of it was done
+    for sql in [
+        "update files set uploaded_at = uploaded_at - interval '6 days', planned_at = planned_at - interval '6 days',
+            staged_at = staged_at - interval '6 days'",
+        "update chunks set changed_at = changed_at - interval '6 days'",
+    ] {
+        ensure!(shop.books.execute(sql, &[]).await? > 0, "{sql}");
+    }
     ground.invoke("Maintain", &event("maintain.hourly")?).await?;
 
     let status = shop.finished(&session).await?;

@@ -531,6 +531,24 @@ pub(super) async fn a_cancelled_export_leaves_nothing(ground: Arc<Ground>) -> Re
     ensure!(ground.deliver("RunExport", &serde_json::to_string(&message)?).await?);
     ensure!(status(&shop, export).await?["status"] == "cancelled" && left(&shop).await? == [0, 0]);
 
+    // all of it is written, and whoever wrote it dies over that
+    ground.arm("run-export.written", shop.id, "kill 5")?;
+    let export = ordered(&shop, &json!({"format": "csv"})).await?;
+    let since = Instant::now();
+    while left(&shop).await?[0] == 0 {
+        ensure!(since.elapsed() < PATIENCE, "nothing is written");
+        tokio::time::sleep(POLL).await;
+    }
+    shop.post(&format!("{}/{export}/cancel", path_of(&shop)), &json!({})).await?.json(200)?;
+    let message = serde_json::to_string(&RunExport { tenant_id: shop.id, export_id: export })?;
+    while left(&shop).await? != [0, 0] {
+        ensure!(since.elapsed() < PATIENCE, "{:?} are left", left(&shop).await?);
+        // the next delivery, if that does not come before; one that still writes dies over it
+        let _ = ground.deliver("RunExport", &message).await;
+        tokio::time::sleep(POLL).await;
+    }
+    ground.disarm("run-export.written", shop.id);
+
     // one that is there has ended, and expires by the clock
     let (done, _) = taken_out(&shop, &json!({"format": "csv", "dataset": "stock"})).await?;
     let path = format!("{}/{}", path_of(&shop), done["export_id"].as_str().context("an id")?);

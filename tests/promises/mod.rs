@@ -122,6 +122,7 @@ pub(crate) fn list(trials: &mut Trials) {
         dead_letters {
             a_dead_letter_of_work_that_was_done_changes_nothing,
             a_dead_letter_of_no_known_kind_is_kept,
+            who_waited_for_a_resumed_file_does_not_end_it,
         }
         dry_run { a_dry_run_counts_what_a_real_run_does }
         edge {
@@ -298,6 +299,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_cursor_goes_with_its_query,
             orders_of_the_release_before_are_found,
             a_search_that_takes_too_long_is_a_problem,
+            a_search_without_time_goes_on_by_its_cursor,
             a_query_that_nobody_waits_for_is_stopped,
             every_query_has_an_index_and_the_months_of_its_dates,
             what_is_sent_whole_is_cut_where_it_has_no_room,

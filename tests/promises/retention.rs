@@ -274,8 +274,10 @@ pub(super) async fn exports_expire_with_their_files(ground: Arc<Ground>) -> Resu
     let export = "insert into exports
         (export_id, tenant_id, dataset, format, compression, columns, filters, spreadsheet_safe, state, expires_at)
         values ($1, $2, 'orders', 'csv', 'none', '[]', '{}', true, $3, now() + make_interval(days => $4))";
-    let [open, over, old] = [1, 2, 3].map(|number| Uuid::from_u128(shop.id.as_u128() ^ number));
-    for (id, state, days) in [(open, "completed", 1), (over, "completed", -1), (old, "expired", -91)] {
+    let [open, over, failed, old] = [1, 2, 3, 4].map(|number| Uuid::from_u128(shop.id.as_u128() ^ number));
+    for (id, state, days) in
+        [(open, "completed", 1), (over, "completed", -1), (failed, "failed", -2), (old, "expired", -91)]
+    {
         shop.books.execute(export, &[&id, &shop.id, &state, &days]).await?;
         let key = format!("exports/{}/{id}/1.csv", shop.id);
         let put = ground.s3.put_object().bucket(&ground.endpoints.bucket).key(key).body(b"a\n".to_vec().into());
@@ -285,13 +287,13 @@ pub(super) async fn exports_expire_with_their_files(ground: Arc<Ground>) -> Resu
     let files = async |id: Uuid| objects.count_under(&format!("exports/{}/{id}/", shop.id)).await;
     ground.arm("maintain.after-files", shop.id, "kill")?;
     let states = "select export_id || ' ' || state from exports order by expires_at desc";
-    let wanted = [format!("{open} completed"), format!("{over} expired")];
+    let wanted = [format!("{open} completed"), format!("{over} expired"), format!("{failed} failed")];
     let since = Instant::now();
     while shop.books.texts(states, &[]).await? != wanted {
         maintain(&ground).await.ok();
         ensure!(since.elapsed() < PATIENCE, "{:?}", shop.books.texts(states, &[]).await?);
     }
     ensure!(ground.armed("maintain.after-files", shop.id).is_none(), "nothing died");
-    assert_eq!((files(open).await?, files(over).await?), (1, 0));
+    assert_eq!((files(open).await?, files(over).await?, files(failed).await?), (1, 0, 0));
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! Orders are found by everything that can be asked of them, in an order that nothing that happens meanwhile disturbs.
 
 use crate::support::{Answer, Dice, File, Ground, Probe, Scratch, Shop, at, id, item, ndjson, order};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
 use intake_aws::{Objects, Queue, RateTable};
 use intake_domain::rate::Quotas;
 use intake_lambda::edge::{Edge, Limiter};
 use intake_postgres::{Database, Scope, contacts};
+use lambda_http::{Context, RequestExt};
 use report_api::App;
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -378,6 +382,9 @@ pub(super) async fn a_cursor_goes_with_its_query(ground: Arc<Ground>) -> Result<
         refused(&shop, &query).await?;
     }
     refused(&other, &with(&[("order_status", "pending")])).await?;
+    // of no year that there is
+    let altered = format!("7fffffffffffffff{}", &cursor[16..]);
+    refused(&shop, &vec![("order_status", "pending".to_owned()), ("cursor", altered)]).await?;
     let products = shop.get(&format!("/api/v1/tenants/{}/products?cursor={cursor}", shop.id)).await?.json(400)?;
     assert_eq!(products["errors"][0]["code"], "INVALID_CURSOR");
     Ok(())
@@ -413,6 +420,10 @@ pub(super) async fn orders_of_the_release_before_are_found(ground: Arc<Ground>) 
 
 /// The routes of the function on another database, in this process.
 fn probe(ground: &Ground, database_url: &str) -> Result<Probe> {
+    routes(ground, database_url).map(Probe::of)
+}
+
+fn routes(ground: &Ground, database_url: &str) -> Result<Router> {
     let keys = Arc::new(Database::new(&ground.endpoints.api_database_url, "tests")?);
     let limiter = Limiter::new(RateTable::new(&ground.aws, ground.table("RateTable")?.to_owned()), Quotas::default());
     let records = Records::new(&ground.aws, ground.table("IdempotencyTable")?.to_owned(), CLAIM_LIFETIME);
@@ -421,7 +432,45 @@ fn probe(ground: &Ground, database_url: &str) -> Result<Probe> {
     let objects = Objects::new(&ground.aws, ground.endpoints.bucket.clone());
     // nobody orders an export of it
     let exports = Queue::new(&ground.aws, String::new());
-    Ok(Probe::of(report_api::all().serve(Arc::new(App { database, objects, exports }), Arc::new(edge))))
+    Ok(report_api::all().serve(Arc::new(App { database, objects, exports }), Arc::new(edge)))
+}
+
+pub(super) async fn a_search_without_time_goes_on_by_its_cursor(ground: Arc<Ground>) -> Result<()> {
+    let stall = Stall::open(&ground, &mut Dice::new(11), 120).await?;
+    let in_haste = async |request: Request| {
+        let mut context = Context::default();
+        context.deadline = 1;
+        request.with_lambda_context(context)
+    };
+    let probe = Probe::of(routes(&ground, &ground.endpoints.api_database_url)?.layer(map_request(in_haste)));
+    for query in [
+        vec![],
+        vec![("q", "ada".to_owned())],
+        vec![("q", "Li".to_owned())],
+        vec![("q", "nobody".to_owned())],
+        vec![("order_status", "refunded".to_owned())],
+        vec![("payload", json!({"source": "nowhere"}).to_string())],
+        vec![("product_ids", (1..=12).map(|n| id(n).to_string()).collect::<Vec<_>>().join(","))],
+    ] {
+        let (mut found, mut cursor, mut answers) = (Vec::new(), None::<String>, 0);
+        loop {
+            let mut query = query.clone();
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let answer = probe.answer(stall.shop.request(Method::GET, &path_of(&stall.shop, &query)?)).await?;
+            let (lines, meta) = whole(&answer)?;
+            found.extend(ids(&lines)?);
+            answers += 1;
+            ensure!(answers < 1_000, "{query:?} comes to no end");
+            match meta["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => break,
+            }
+        }
+        ensure!(found == stall.found(&query), "{query:?}");
+        let is_gathered = query.first().is_some_and(|(name, text)| *name == "q" && text == "nobody");
+        ensure!(is_gathered || answers > 1, "{query:?} had all the time that it wanted");
+    }
+    Ok(())
 }
 
 pub(super) async fn a_search_that_takes_too_long_is_a_problem(ground: Arc<Ground>) -> Result<()> {

@@ -108,7 +108,8 @@ impl Loader {
         let mut buffer = BytesMut::new();
         match piece_etag {
             Some(etag) => {
-                self.objects.read_range(&file.key.piece(index), etag, 0, range.end - range.start, &mut buffer).await?;
+                let key = file.key.piece(file.unpacked_by, index);
+                self.objects.read_range(&key, etag, 0, range.end - range.start, &mut buffer).await?;
             }
             None if file.format.layout == Layout::Ndjson => return self.read_lines(file, *range).await,
             None => {

@@ -124,7 +124,7 @@ impl Chores {
         if work.has_touched_days {
             self.metrics.send_all(&[RefreshMetrics { tenant_id: tenant }]).await?;
         }
-        let resent = work.stalled.iter().filter(|(file, _)| !file.has_expired).count();
+        let resent = work.stalled.iter().filter(|(file, _)| !file.is_over).count();
         Ok((work.expired.len(), resent + webhooks.len() + exports.len() + usize::from(work.has_touched_days)))
     }
 
@@ -145,7 +145,7 @@ impl Chores {
 
     async fn send_again(&self, file: &StalledFile, chunks: &[i32]) -> Result<(), Retry> {
         match file.state {
-            _ if file.has_expired => {}
+            _ if file.is_over => {}
             FileState::Uploaded => self.uploads.send_all(&[ObjectCreated::of(file.key.to_string())]).await?,
             FileState::Loading => {
                 let (tenant_id, file_id) = (file.key.tenant_id, file.key.file_id);
@@ -175,7 +175,7 @@ async fn find_work(scope: &mut Scope<'_>) -> Result<Work, intake_postgres::Error
     for file in ledger::stalled_files(scope).await? {
         let file_id = file.key.file_id;
         let mut chunks = Vec::new();
-        if file.has_expired {
+        if file.is_over {
             let detail = "the file did not get on within the seven days of its session; what was promoted stays";
             ledger::fail_file(scope, file_id, Failure::Stalled, detail).await?;
         } else if file.state == FileState::Loading {

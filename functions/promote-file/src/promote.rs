@@ -387,7 +387,7 @@ impl Worker {
             let count = self.database.run("count_chunks", file.key.tenant_id, chunks).await?;
             let mut keys: Vec<_> = (0..count).map(|index| file.key.staged(index)).collect();
             if file.format.compression != Compression::None {
-                keys.extend((0..count).map(|index| file.key.piece(index)));
+                keys.extend((0..count).map(|index| file.key.piece(file.unpacked_by, index)));
             }
             Ok::<_, SliceError>(self.objects.delete(&keys).await?)
         };

@@ -54,7 +54,7 @@ impl Worker {
         };
         trace::adopt(export.order.trace);
         if export.state.is_terminal() {
-            return self.drop_unfinished(message, &export).await;
+            return self.drop_unwanted(message, &export).await;
         }
         let leader = Reader::begin(&self.database, message.tenant_id, None).await?;
         if !exports::hold(leader.scope(), message.export_id).await? {
@@ -134,14 +134,17 @@ impl Worker {
             Ok(Outcome::Ended(Ended::OutOfTime)) => self.hand_on(message, export, claim.attempt, &told).await,
             Ok(Outcome::Stopped) => {
                 tracing::info!("the export has ended, or another invocation has it in hand");
-                // an upload that is not in the books yet
-                if let Some(upload_id) = told.now().upload_id
-                    && self.find(message).await?.is_none_or(|now| now.state.is_terminal())
+                let (now, key) = (self.find(message).await?, shape.object_key(object_attempt));
+                // what is not in the books yet
+                if now.as_ref().is_none_or(|now| now.unwanted(tenant_id).is_some()) {
+                    self.drop_object(&key, told.now().upload_id.as_deref()).await?;
+                } else if now.as_ref().is_some_and(|now| now.state.is_terminal())
+                    && let Some(upload_id) = told.now().upload_id
                 {
-                    self.objects.abort_multipart(&shape.object_key(object_attempt), &upload_id).await?;
+                    self.objects.abort_multipart(&key, &upload_id).await?;
                 }
-                match self.find(message).await? {
-                    Some(now) => self.drop_unfinished(message, &now).await,
+                match now {
+                    Some(now) => self.drop_unwanted(message, &now).await,
                     None => Ok(()),
                 }
             }
@@ -265,17 +268,25 @@ impl Worker {
         tracing::error!(code = failure.as_str(), "the export failed");
         let fail = async |scope: &mut Scope<'_>| exports::fail(scope, message.export_id, failure, detail).await;
         if let Some((key, upload_id)) = self.books.run("fail_export", message.tenant_id, fail).await? {
-            self.objects.abort_multipart(&key, &upload_id).await?;
+            self.drop_object(&key, upload_id.as_deref()).await?;
         }
         Ok(())
     }
 
-    /// Drops what there is of an object that will not be finished.
-    async fn drop_unfinished(&self, message: RunExport, export: &Export) -> Result<(), Retry> {
-        if let Some((key, upload_id)) = export.unfinished(message.tenant_id) {
-            self.objects.abort_multipart(&key, &upload_id).await?;
+    /// Drops what there is of an object that nobody wants.
+    async fn drop_unwanted(&self, message: RunExport, export: &Export) -> Result<(), Retry> {
+        if let Some((key, upload_id)) = export.unwanted(message.tenant_id) {
+            self.drop_object(&key, upload_id.as_deref()).await?;
         }
         Ok(())
+    }
+
+    /// The parts first: once they are dropped no object comes of them any more, and where one has come of them, it is there.
+    async fn drop_object(&self, key: &str, upload_id: Option<&str>) -> Result<(), Retry> {
+        if let Some(upload_id) = upload_id {
+            self.objects.abort_multipart(key, upload_id).await?;
+        }
+        Ok(self.objects.delete(&[key.to_owned()]).await?)
     }
 }
 

@@ -66,10 +66,13 @@ impl FileKey {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// The key of the object that holds one chunk's own bytes, of a file that was unpacked.
+    /// The key of the object that holds one chunk's own bytes, of a file that was unpacked by a try of that id: no two tries write
+    /// the same object. Those of before had no id.
     #[must_use]
-    pub fn piece(&self, chunk_index: i32) -> String {
-        format!("unpacked/{}/sessions/{}/{}/{chunk_index:06}", self.tenant_id, self.session_id, self.file_id)
+    pub fn piece(&self, unpacked_by: Option<Uuid>, chunk_index: i32) -> String {
+        let Self { tenant_id, session_id, file_id } = self;
+        let by = unpacked_by.map_or_else(String::new, |by| format!("{by}/"));
+        format!("unpacked/{tenant_id}/sessions/{session_id}/{file_id}/{by}{chunk_index:06}")
     }
 
     /// The key of the object that holds one chunk's staged rows.
@@ -106,7 +109,7 @@ mod tests {
     fn every_object_lies_under_a_prefix_of_its_session_and_tenant() {
         let key =
             FileKey { tenant_id: Uuid::from_u128(1), session_id: Uuid::from_u128(2), file_id: Uuid::from_u128(3) };
-        for object in [key.to_string(), key.piece(7), key.staged(7)] {
+        for object in [key.to_string(), key.piece(None, 7), key.piece(Some(Uuid::from_u128(4)), 7), key.staged(7)] {
             let under = |prefixes: &[String]| prefixes.iter().filter(|prefix| object.starts_with(*prefix)).count();
             assert_eq!(under(&prefixes_of_session(key.tenant_id, key.session_id)), 1, "{object}");
             assert_eq!(under(&prefixes_of_tenant(key.tenant_id)), 1, "{object}");

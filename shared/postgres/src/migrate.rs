@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0018_retention", include_str!("../migrations/0018_retention.sql")),
     ("0019_cloud_logins", include_str!("../migrations/0019_cloud_logins.sql")),
     ("0020_statistics", include_str!("../migrations/0020_statistics.sql")),
+    ("0021_ends", include_str!("../migrations/0021_ends.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

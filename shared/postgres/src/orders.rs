@@ -185,6 +185,21 @@ pub enum Place {
     End,
 }
 
+impl Place {
+    /// After which position another search goes on as this one would from here; `None` where that cannot be told before the next
+    /// step. It need not be that of an order.
+    #[must_use]
+    pub fn after(&self) -> Option<Position> {
+        match self {
+            Self::Start(after) => *after,
+            Self::Gathered(gathered) => gathered.read.checked_sub(1).and_then(|last| gathered.keys.get(last).copied()),
+            // before all orders of the instant with which it ends
+            Self::Month(month) => Some(month.after.unwrap_or(Position { date: month.range.end, order: Uuid::nil() })),
+            Self::End => None,
+        }
+    }
+}
+
 /// Orders that were gathered.
 #[derive(Clone, Debug)]
 pub struct Gathered {
@@ -269,7 +284,7 @@ impl Search {
         if let Some(keys) = gathered {
             return Ok(Place::Gathered(Gathered { keys: in_order(keys, after), read: 0, of_month: None }));
         }
-        let before = after.map(|after| after.date + 1).into_iter().chain(self.filter.end).min();
+        let before = after.map(|after| after.date.saturating_add(1)).into_iter().chain(self.filter.end).min();
         self.month_before(scope, before, after, contacts).await
     }
 

@@ -430,19 +430,35 @@ async fn declare(scope: &Scope<'_>, token: Option<Uuid>, file: SmallFile) -> Res
 }
 
 /// Puts a declared file into the bucket. One that does not get there is given up, so that it holds up nobody behind it,
-/// and the next request with its key sends it anew.
+/// and the next request with its key sends it anew. What has arrived all the same is not given up: only the answer was lost.
+/// Where another request with the same key has given the file up meanwhile, this one has failed, too.
 async fn put(app: &App, key: FileKey, bytes: Bytes, claimed: &Claimed) -> Result<(), Problem> {
-    let Err(error) = app.objects.create(&key.to_string(), bytes).await else { return Ok(()) };
+    let Err(error) = app.objects.create(&key.to_string(), bytes).await else {
+        let look_up = || async {
+            let scope = app.database.begin(key.tenant_id).await?;
+            let file = ledger::file(&scope, key.file_id).await?;
+            scope.commit().await?;
+            Ok(file)
+        };
+        let file = retry("file", look_up).await?;
+        let is_given_up = file.is_some_and(|file| file.failure == Some(Failure::NeverArrived));
+        let detail = "another request with this Idempotency-Key could not store the file; send it once more";
+        return if is_given_up { Err(Problem::new(Code::Unavailable, detail).retry_after(1)) } else { Ok(()) };
+    };
     let detail = "the file could not be stored; whoever sent it was told so";
-    let give_up = retry("fail_file", || async {
+    let give_up = retry("give_up_awaited", || async {
         let scope = app.database.begin(key.tenant_id).await?;
-        ledger::fail_file(&scope, key.file_id, Failure::NeverArrived, detail).await?;
-        claimed.release(&scope).await?;
-        scope.commit().await
+        let is_given_up = ledger::give_up_awaited(&scope, key.file_id, detail).await?;
+        if is_given_up {
+            claimed.release(&scope).await?;
+        }
+        scope.commit().await?;
+        Ok(is_given_up)
     });
     match give_up.await {
         // what goes wrong here is logged, and whoever sent the file is told of its own failure
-        Ok(()) => drop(app.wake(key).await),
+        Ok(true) => drop(app.wake(key).await),
+        Ok(false) => return Ok(()),
         Err(error) => drop(Problem::from(error)),
     }
     Err(error.into())

@@ -7,14 +7,16 @@ use axum::extract::State;
 use axum::response::Response;
 use intake_domain::order_filter::{Conditions, OrderFilter};
 use intake_lambda::edge::{Query, Tenant};
+use intake_lambda::http::Deadline;
 use intake_lambda::ndjson_answer::{Lines, Pages, Room};
-use intake_lambda::problem::Code;
+use intake_lambda::problem::{Code, FieldCode};
 use intake_lambda::{Problem, ndjson_answer};
 use intake_postgres::orders::{Place, Position, Search};
 use intake_postgres::retry;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,6 +26,12 @@ const DEFAULT_LIMIT: i64 = 10_000;
 
 /// How many orders are read at a time: one at first, so that it is there soon however few are found, and then more and more.
 const PAGE_ROWS: [usize; 4] = [1, 100, 1_000, 5_000];
+
+/// How long before its deadline the function ends an answer: a step more is read in less.
+const MARGIN: Duration = Duration::from_secs(8);
+
+/// The instants that orders have and PostgreSQL knows, in microseconds since 1970: from the year 1 to 9999.
+const INSTANTS: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_001;
 
 /// What the names of an order's fields take in a line at most, in bytes.
 const NAMES_BYTES: usize = 300;
@@ -126,7 +134,8 @@ enum End {
 /// As NDJSON, newest first, sent while it is read. All conditions hold of an order that is found. The last line is `_meta`, or
 /// `error` when it breaks off; an answer with neither was cut off on the way.
 ///
-/// An answer that has as many orders as it may names a `next_cursor`. Reading on with it is stable while orders arrive: none is
+/// An answer that has as many orders as it may, or whose time is over, names a `next_cursor`; where few orders are among many it may
+/// have none before that. Reading on with it is stable while orders arrive: none is
 /// told twice, and none is left out that was there before and stays as it is. A cursor goes with the parameters that it came from,
 /// except for `limit`.
 #[utoipa::path(
@@ -159,6 +168,7 @@ pub(super) async fn handle(
     State(app): State<Arc<App>>,
     Tenant(tenant): Tenant,
     Query(parameters): Query<Parameters>,
+    Deadline(deadline): Deadline,
 ) -> Result<Response, Problem> {
     let limit = words::limit(parameters.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let fields = Fields::read(parameters.fields.as_deref())?;
@@ -166,6 +176,9 @@ pub(super) async fn handle(
     let digest = Sha256::new_with_prefix(filter.digest(tenant)).chain_update(fields.digest()).finalize().into();
     let after = parameters.cursor.as_deref().map(|cursor| cursor::read(cursor, &digest)).transpose()?;
     let after = after.map(position);
+    if after.is_some_and(|after| !INSTANTS.contains(&after.date)) {
+        return Err(Problem::query("cursor", FieldCode::InvalidCursor, "is none of ours"));
+    }
     let search = Search::new(filter, fields.has_payload());
     let reading = Reading {
         app,
@@ -178,13 +191,15 @@ pub(super) async fn handle(
         told: 0,
         last: after,
         has_more: false,
+        until: deadline.map(|deadline| deadline.checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH)),
         pages: 0,
         failed: Code::Unavailable,
     };
     ndjson_answer::answer(reading).await
 }
 
-/// A cursor names the last order of its answer: its date, so that bytes are in the order of dates, and its id.
+/// A cursor names the last order of its answer, or the place up to which none was found: its date, so that bytes are in the order
+/// of dates, and its id.
 fn place(position: Position) -> [u8; 24] {
     let mut place = [0; 24];
     place[..8].copy_from_slice(&position.date.to_be_bytes());
@@ -213,8 +228,10 @@ struct Reading {
     told: u64,
     /// The order after which the next one comes.
     last: Option<Position>,
-    /// Whether there are more orders than it may have.
+    /// Whether there are more orders than it may have, or than it has time for.
     has_more: bool,
+    /// When it ends, however far it is.
+    until: Option<SystemTime>,
     /// How many times orders were read.
     pages: usize,
     /// Why it broke off.
@@ -224,6 +241,12 @@ struct Reading {
 impl Reading {
     async fn read(&mut self, room: Room) -> Result<Option<Lines>, Problem> {
         while !self.has_more && !matches!(self.place, Place::End) {
+            if self.is_over()
+                && let Some(after) = self.place.after()
+            {
+                (self.last, self.has_more) = (Some(after), true);
+                break;
+            }
             let most = PAGE_ROWS[self.pages.min(PAGE_ROWS.len() - 1)];
             self.pages += 1;
             // one more tells whether there are more
@@ -250,6 +273,11 @@ impl Reading {
             }
         }
         Ok(None)
+    }
+
+    /// Whether its time is over. What is asked for again gets on by a step at least.
+    fn is_over(&self) -> bool {
+        self.pages > 0 && self.until.is_some_and(|until| SystemTime::now() > until)
     }
 
     fn cursor(&self) -> Option<String> {

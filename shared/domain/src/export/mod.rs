@@ -4,7 +4,7 @@ mod columns;
 mod text;
 
 pub use columns::{Column, Kind, SOURCES, Source};
-pub use text::{Cell, TextWriter, defuses};
+pub use text::{Cell, TextWriter};
 
 use crate::format::Compression;
 use std::fmt;

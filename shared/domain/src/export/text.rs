@@ -1,6 +1,8 @@
 //! Rows as text: CSV (RFC 4180) and lines of JSON.
 
 use super::{Column, Format};
+use memchr::{memchr2, memchr3};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// A value of a row.
@@ -24,11 +26,50 @@ pub enum Cell<'a> {
     Json(&'a str),
 }
 
-/// Whether a spreadsheet would run a text as a formula, so that it needs an apostrophe before it.
+/// The signs with which a formula begins.
 /// <https://owasp.org/www-community/attacks/CSV_Injection>
-#[must_use]
-pub fn defuses(text: &str) -> bool {
-    matches!(text.as_bytes().first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
+const FORMULA: [u8; 4] = *b"=+-@";
+
+/// A text with an apostrophe before each place at which a spreadsheet would run it as a formula: where it begins, and after
+/// what ends a cell where lists are not written with commas, or a line, also within quotes: they protect nothing in the middle
+/// of a cell. Spaces and quotes may come between.
+fn defused(text: &str) -> Cow<'_, str> {
+    let defused = marked(text, true, |sign| format!("'{}", char::from(sign)));
+    if text.starts_with(['\t', '\r']) { format!("'{defused}").into() } else { defused }
+}
+
+/// JSON of the same value, in which no such sign comes after what ends a cell. It begins with a brace or a bracket, and signs of
+/// numbers stay, as none of them comes there.
+fn defused_json(text: &str) -> Cow<'_, str> {
+    marked(text, false, |sign| format!("\\u{sign:04x}"))
+}
+
+/// A text in which the signs are replaced that a cell begins with; `is_begin` says whether one does with the text.
+fn marked(text: &str, mut is_begin: bool, mark: impl Fn(u8) -> String) -> Cow<'_, str> {
+    let mut marked = String::new();
+    let (mut written, mut at) = (0, 0);
+    while let Some(byte) = text.as_bytes().get(at).copied() {
+        if !is_begin {
+            let rest = &text.as_bytes()[at..];
+            let end = memchr3(b';', b'|', b'\t', rest).into_iter().chain(memchr2(b'\r', b'\n', rest)).min();
+            let Some(end) = end else { break };
+            at += end;
+            is_begin = true;
+        } else if FORMULA.contains(&byte) {
+            marked.push_str(&text[written..at]);
+            marked.push_str(&mark(byte));
+            written = at + 1;
+            is_begin = false;
+        } else {
+            is_begin = matches!(byte, b' ' | b'"' | b';' | b'|' | b'\t' | b'\r' | b'\n');
+        }
+        at += 1;
+    }
+    if written == 0 {
+        return Cow::Borrowed(text);
+    }
+    marked.push_str(&text[written..]);
+    Cow::Owned(marked)
 }
 
 /// Writes rows of the same columns.
@@ -79,26 +120,22 @@ impl TextWriter {
     fn csv(&self, out: &mut Vec<u8>, cell: Cell<'_>) {
         match cell {
             Cell::Null => {}
-            Cell::Text(text) => {
-                let is_defused = self.spreadsheet_safe && defuses(text);
-                quoted(out, if is_defused { "'" } else { "" }, text);
-            }
-            Cell::Json(text) => quoted(out, "", text),
+            Cell::Text(text) if self.spreadsheet_safe => quoted(out, &defused(text)),
+            Cell::Json(text) if self.spreadsheet_safe => quoted(out, &defused_json(text)),
+            Cell::Text(text) | Cell::Json(text) => quoted(out, text),
             other => plain(out, other),
         }
     }
 }
 
 /// A cell of CSV, in quotes where it needs them; an empty text does, or it would be no value.
-fn quoted(out: &mut Vec<u8>, before: &str, text: &str) {
+fn quoted(out: &mut Vec<u8>, text: &str) {
     let needs_quotes = text.is_empty() || text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n'));
     if !needs_quotes {
-        out.extend_from_slice(before.as_bytes());
         out.extend_from_slice(text.as_bytes());
         return;
     }
     out.push(b'"');
-    out.extend_from_slice(before.as_bytes());
     let mut rest = text.as_bytes();
     while let Some(at) = memchr::memchr(b'"', rest) {
         out.extend_from_slice(&rest[..=at]);
@@ -255,6 +292,21 @@ mod tests {
             assert!(!text_of(Format::Json, true, &cells).contains('\''));
         }
         assert_eq!(text_of(Format::Csv, true, &[Cell::Text("a=1"), Cell::Text("'x")]), "a=1,'x\r\n");
+        // where lists are written with semicolons, and quotes are none in the middle of a cell
+        for (text, safe) in [
+            ("x;=1;y", "x;'=1;y"),
+            ("a,b\n +1", "\"a,b\n '+1\""),
+            ("a\t\"@x", "\"a\t\"\"'@x\""),
+            ("\u{4}\u{e4}, -1", "\"\u{4}\u{e4}, -1\""),
+            ("\u{e4};-1|=2;x-1;\u{e4}=3", "\u{e4};'-1|'=2;x-1;\u{e4}=3"),
+            ("+49 30", "'+49 30"),
+        ] {
+            assert_eq!(text_of(Format::Csv, true, &[Cell::Text(text)]), format!("{safe}\r\n"));
+        }
+        let json = [Cell::Json(r#"{"a":"x; =1","b":[1,-1,";"],"c":-1}"#)];
+        let safe = r#""{""a"":""x; \u003d1"",""b"":[1,-1,"";""],""c"":-1}""#;
+        assert_eq!(text_of(Format::Csv, true, &json), format!("{safe}\r\n"));
+        assert!(text_of(Format::Csv, false, &json).contains("; =1"));
     }
 
     #[test]
@@ -292,11 +344,12 @@ mod tests {
         }
 
         #[test]
-        fn no_safe_cell_begins_a_formula(text in "[=+@\t\ra\",-]{0,5}") {
+        fn no_safe_cell_begins_a_formula(text in "[=+@\t\r\na\" ,;|-]{0,8}") {
             let csv = text_of(Format::Csv, true, &[Cell::Text(&text)]);
-            let mut cells = Cells::default();
-            cells.read(csv.trim_end_matches("\r\n").as_bytes()).expect("a record");
-            prop_assert!(cells.iter().all(|cell| !defuses(cell)));
+            for cell in csv.split([';', '|', '\t', '\r', '\n']) {
+                let cell = cell.trim_start_matches([' ', '"']);
+                prop_assert!(!cell.starts_with(['=', '+', '-', '@']), "{csv:?}");
+            }
         }
     }
 }

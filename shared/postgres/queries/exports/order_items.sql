@@ -26,6 +26,6 @@ where tenant_id = $1
             and ($7::bigint is null or total_amount <= $7::bigint::numeric / 100)
             and ($8::timestamptz is null or orders.order_date >= $8)
             and ($9::timestamptz is null or orders.order_date < $9)
-            and ($10::jsonb is null or raw_payload @> $10)
+            and ($10::text is null or raw_payload @> $10::text::jsonb)
         offset 0
     ))

@@ -16,4 +16,4 @@ where tenant_id = $1
     and ($9::bigint is null or total_amount <= $9::bigint::numeric / 100)
     and ($10::timestamptz is null or order_date >= $10)
     and ($11::timestamptz is null or order_date < $11)
-    and ($12::jsonb is null or raw_payload @> $12)
+    and ($12::text is null or raw_payload @> $12::text::jsonb)

@@ -1,2 +1,2 @@
 delete from exports
-where tenant_id = $1 and expires_at < $2 and state = 'expired'
+where tenant_id = $1 and expires_at < $2 and is_removed

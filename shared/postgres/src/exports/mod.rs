@@ -377,14 +377,14 @@ pub async fn complete(
     Ok(scope.execute(name, sql, &with).await? == 1)
 }
 
-/// Ends an export without a file; nothing of one that has ended. Gives its unfinished object, with its key, which is to be
-/// dropped.
+/// Ends an export without a file; nothing of one that has ended. Gives the key and the multipart upload of its object, which are
+/// to be dropped.
 pub async fn fail(
     scope: &Scope<'_>,
     export: Uuid,
     failure: Failure,
     detail: &str,
-) -> Result<Option<(String, String)>, Error> {
+) -> Result<Option<(String, Option<String>)>, Error> {
     let (name, sql) = sql!("fail");
     let with = [
         (&scope.tenant() as _, Type::UUID),
@@ -393,7 +393,7 @@ pub async fn fail(
         (&detail as _, Type::TEXT),
     ];
     scope.execute(name, sql, &with).await?;
-    Ok(find(scope, export).await?.and_then(|export| export.unfinished(scope.tenant())))
+    Ok(find(scope, export).await?.and_then(|export| export.unwanted(scope.tenant())))
 }
 
 /// Ends an export because somebody asked. `false` when it has ended.
@@ -416,11 +416,12 @@ impl Export {
         self.object_attempt.map(|attempt| self.order.shape(tenant).object_key(attempt))
     }
 
-    /// The key and the multipart upload of an object that will not be finished.
+    /// The key of an object that nobody wants, and its multipart upload if it was begun: of an export that failed or was cancelled,
+    /// perhaps just when all of it was written.
     #[must_use]
-    pub fn unfinished(&self, tenant: Uuid) -> Option<(String, String)> {
+    pub fn unwanted(&self, tenant: Uuid) -> Option<(String, Option<String>)> {
         if matches!(self.state, State::Failed | State::Cancelled) {
-            self.object_key(tenant).zip(self.upload_id.clone())
+            self.object_key(tenant).map(|key| (key, self.upload_id.clone()))
         } else {
             None
         }

@@ -1,6 +1,10 @@
 //! Chunks: planned, staged, promoted, or given up.
 
-use super::{File, Tolerances, fail_file, files::read_file, sql};
+use super::{
+    File, Tolerances, fail_file,
+    files::{lock_file, read_file},
+    sql,
+};
 use crate::Error;
 use crate::database::{Parameter, Scope};
 use intake_domain::chunk::{ChunkRange, WINDOW};
@@ -55,17 +59,19 @@ pub struct Chunk {
     pub is_planned: bool,
 }
 
-/// Writes a file's chunks down, with the header of a CSV file, and lets loading begin. Running it again changes nothing, and
-/// returns `false`.
+/// Writes a file's chunks down, with the header of a CSV file and who unpacked it, and lets loading begin. Running it again
+/// changes nothing, and returns `false`.
 pub async fn plan(
     scope: &Scope<'_>,
     file: Uuid,
     csv_header: Option<&str>,
+    unpacked_by: Option<Uuid>,
     chunks: &[PlannedChunk],
 ) -> Result<bool, Error> {
     let tenant = scope.tenant();
     let (name, sql) = sql!("begin_loading");
-    let with = [(&tenant as _, Type::UUID), (&file as _, Type::UUID), (&csv_header as _, Type::TEXT)];
+    let with: [Parameter<'_>; 4] =
+        [(&tenant, Type::UUID), (&file, Type::UUID), (&csv_header, Type::TEXT), (&unpacked_by, Type::UUID)];
     if scope.execute(name, sql, &with).await? == 0 {
         // planned before, perhaps with chunks of another size
         return Ok(false);
@@ -159,8 +165,15 @@ pub async fn stage(scope: &Scope<'_>, file: Uuid, index: i32, counts: ChunkCount
 /// Lets a file whose chunks are all staged go on to promotion, or ends it: with more rejects than it may have, or with a
 /// chunk that was given up. Returns whether it did either.
 pub async fn finish_staging(scope: &Scope<'_>, file: Uuid) -> Result<bool, Error> {
+    let with: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&file, Type::UUID)];
+    let (name, sql) = sql!("is_all_loaded");
+    if !scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0)) {
+        return Ok(false);
+    }
+    // what is counted is seen after whoever holds the file has ended: it may just have let a chunk be loaded again
+    lock_file(scope, file).await?;
     let (name, sql) = sql!("finish_staging");
-    let Some(row) = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await? else {
+    let Some(row) = scope.query_opt(name, sql, &with).await? else {
         return Ok(false);
     };
     if !row.get::<_, bool>("has_failed") {

@@ -1,6 +1,6 @@
 //! What clients ask of a session besides its status: that it goes on, or that it ends.
 
-use super::{finish_staging, first_of_window, sql, state};
+use super::{files::lock_file, finish_staging, first_of_window, sql};
 use crate::Error;
 use crate::database::Scope;
 use intake_domain::failure::Failure;
@@ -24,12 +24,7 @@ pub struct Resumed {
 /// as it is; that its messages are sent again does no harm.
 pub async fn resume_file(scope: &Scope<'_>, file: Uuid, indices: Option<&[i32]>) -> Result<Option<Resumed>, Error> {
     let tenant = scope.tenant();
-    let of_file = [(&tenant as _, Type::UUID), (&file as _, Type::UUID)];
-    let locked = async || {
-        let (name, sql) = sql!("lock_file");
-        scope.query_opt(name, sql, &of_file).await?.as_ref().map(state).transpose()
-    };
-    let Some(found) = locked().await? else { return Ok(None) };
+    let Some(found) = lock_file(scope, file).await? else { return Ok(None) };
     if found == FileState::Loading {
         // whoever staged the last chunk may have died before it said so
         finish_staging(scope, file).await?;
@@ -54,7 +49,7 @@ pub async fn resume_file(scope: &Scope<'_>, file: Uuid, indices: Option<&[i32]>)
             scope.execute(name, sql, &with).await?;
         }
     }
-    let Some(state) = locked().await? else { return Ok(None) };
+    let Some(state) = lock_file(scope, file).await? else { return Ok(None) };
     let mut resumed = Resumed { state, first_chunks: Vec::new(), waiting_chunks: 0 };
     if state == FileState::Loading {
         resumed.first_chunks = first_of_window(scope, file).await?;

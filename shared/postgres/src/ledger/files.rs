@@ -2,7 +2,7 @@
 
 use super::{Policy, Tolerances, dataset, read_format, sql, state, trace};
 use crate::Error;
-use crate::database::Scope;
+use crate::database::{Parameter, Scope};
 use intake_domain::Dataset;
 use intake_domain::failure::Failure;
 use intake_domain::format::Format;
@@ -25,6 +25,8 @@ pub struct File {
     pub format: Format,
     /// The first record of a CSV file, once it is planned.
     pub csv_header: Option<String>,
+    /// Whose unpacked chunks its plan names, once it is planned.
+    pub unpacked_by: Option<Uuid>,
     /// Its declared size.
     pub size_bytes: u64,
     /// Its declared checksum.
@@ -55,6 +57,7 @@ pub(super) fn read_file(scope: &Scope<'_>, row: &Row) -> Result<File, Error> {
         dataset: dataset(row)?,
         format: read_format(row)?,
         csv_header: row.get("csv_header"),
+        unpacked_by: row.get("unpacked_by"),
         size_bytes: u64::try_from(row.get::<_, i64>("size_bytes")).unwrap_or_default(),
         sha256: row.get("sha256"),
         state: state(row)?,
@@ -74,6 +77,13 @@ pub async fn file(scope: &Scope<'_>, file: Uuid) -> Result<Option<File>, Error> 
     let (name, sql) = sql!("file");
     let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
     row.map(|row| read_file(scope, &row)).transpose()
+}
+
+/// Holds a file until the transaction ends, and says how far it is.
+pub(super) async fn lock_file(scope: &Scope<'_>, file: Uuid) -> Result<Option<FileState>, Error> {
+    let (name, sql) = sql!("lock_file");
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
+    row.as_ref().map(state).transpose()
 }
 
 /// Notes that a file's object is there, in this version; `false` when that was noted before.
@@ -110,6 +120,15 @@ pub async fn fail_file(scope: &Scope<'_>, file: Uuid, failure: Failure, detail: 
     Ok(())
 }
 
+/// Ends a file whose object was to be put by whoever declared it and could not be; `false` when it has arrived, or has ended.
+pub async fn give_up_awaited(scope: &Scope<'_>, file: Uuid, detail: &str) -> Result<bool, Error> {
+    let (name, sql) = sql!("give_up_awaited");
+    let code = Failure::NeverArrived.as_str();
+    let with: [Parameter<'_>; 4] =
+        [(&scope.tenant(), Type::UUID), (&file, Type::UUID), (&code, Type::TEXT), (&detail, Type::TEXT)];
+    Ok(scope.execute(name, sql, &with).await? == 1)
+}
+
 /// A file whose work has stood still.
 pub struct StalledFile {
     /// Names its object.
@@ -118,8 +137,8 @@ pub struct StalledFile {
     pub dataset: &'static Dataset,
     /// How far it is.
     pub state: FileState,
-    /// Whether its session has expired, so that it is not tried again.
-    pub has_expired: bool,
+    /// Whether it is not tried again, since its session has expired and nothing of it gets on.
+    pub is_over: bool,
 }
 
 /// Files whose work has stood still for two hours, longer than any message stays hidden.
@@ -130,7 +149,7 @@ pub async fn stalled_files(scope: &Scope<'_>) -> Result<Vec<StalledFile>, Error>
         .map(|row| {
             let (session_id, file_id) = (row.get("session_id"), row.get("file_id"));
             let key = FileKey { tenant_id: scope.tenant(), session_id, file_id };
-            Ok(StalledFile { key, dataset: dataset(row)?, state: state(row)?, has_expired: row.get("has_expired") })
+            Ok(StalledFile { key, dataset: dataset(row)?, state: state(row)?, is_over: row.get("is_over") })
         })
         .collect()
 }

@@ -45,7 +45,7 @@ pub(crate) async fn handle(
         return Err(Problem::new(Code::ExportEnded, detail));
     }
     // whoever writes the file notices by itself; nobody may
-    if let Some((key, upload_id)) = export.unfinished(tenant) {
+    if let Some((key, Some(upload_id))) = export.unwanted(tenant) {
         app.objects.abort_multipart(&key, &upload_id).await?;
     }
     Ok(Json(export.into()))
