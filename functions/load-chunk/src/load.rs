@@ -108,7 +108,7 @@ impl Loader {
         let mut buffer = BytesMut::new();
         match piece_etag {
             Some(etag) => {
-                let key = file.key.piece(file.unpacked_by, index);
+                let key = file.piece(index, *range);
                 self.objects.read_range(&key, etag, 0, range.end - range.start, &mut buffer).await?;
             }
             None if file.format.layout == Layout::Ndjson => return self.read_lines(file, *range).await,

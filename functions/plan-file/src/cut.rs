@@ -18,7 +18,6 @@ use intake_lambda::fail_point;
 use intake_postgres::ledger::{self, File, PlannedChunk};
 use intake_postgres::{Database, Scope};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 /// How much of the object is read at a time; the next block is on its way while one is cut.
 const BLOCK_BYTES: u64 = 4 << 20;
@@ -33,13 +32,12 @@ const CHUNKS_BETWEEN_LOOKS: usize = 16;
 pub(crate) struct Plan {
     /// The first record of a CSV file.
     pub(crate) csv_header: Option<String>,
-    /// The id of this try, where it has written the unpacked chunks.
-    pub(crate) unpacked_by: Option<Uuid>,
     pub(crate) chunks: Vec<PlannedChunk>,
 }
 
 /// Reads a file through and cuts it into chunks of about `chunk_bytes`; `None` when somebody asked for its end meanwhile.
-/// Done again, or by two at once, each try writes objects of its own.
+/// Done again, or by two at once, it finds the objects that were written, and writes none of them anew: where the bucket has a key
+/// of one's own, the same bytes would be another version, and the plan names one.
 pub(crate) async fn read_through(
     database: &Database,
     objects: &Objects,
@@ -48,8 +46,7 @@ pub(crate) async fn read_through(
 ) -> Result<Result<Option<Plan>, Refusal>, Retry> {
     let mut unpacker = Unpacker::new(file.format.compression)?;
     let mut cutter = Cutter::new(file.format.layout, usize::try_from(chunk_bytes).unwrap_or(usize::MAX));
-    let unpacked_by = (file.format.compression != Compression::None).then(Uuid::now_v7);
-    let mut pieces = Pieces { objects, file, plan: Plan { csv_header: None, unpacked_by, chunks: Vec::new() } };
+    let mut pieces = Pieces { objects, file, plan: Plan { csv_header: None, chunks: Vec::new() } };
     let (mut packed, mut unpacked) = (0, 0);
     let mut looked_at = 0;
     let mut coming = Some(fetch(objects, file, 0));
@@ -160,12 +157,11 @@ impl Pieces<'_> {
             self.plan.csv_header = Some(String::from_utf8_lossy(header.bytes).into_owned());
         }
         let range = ChunkRange { start: cut.start, end: cut.start + cut.bytes.len() as u64 };
-        let piece_etag = if self.plan.unpacked_by.is_none() {
+        let piece_etag = if format.compression == Compression::None {
             None
         } else {
-            let index = i32::try_from(self.plan.chunks.len())?;
             fail_point!("plan-file.before-piece", self.file.key.tenant_id);
-            let etag = self.objects.put(&self.file.key.piece(self.plan.unpacked_by, index), cut.bytes.into()).await?;
+            let etag = self.objects.create(&self.file.key.piece(range), cut.bytes.into()).await?;
             fail_point!("plan-file.after-piece", self.file.key.tenant_id);
             Some(etag)
         };

@@ -171,27 +171,23 @@ impl Planner {
         let count = chunk::count(file.size_bytes, self.chunk_bytes);
         let ranges = (0..count).map(|index| chunk::range(file.size_bytes, self.chunk_bytes, index));
         let chunks = ranges.map(|range| PlannedChunk { range, piece_etag: None }).collect();
-        Ok(Ok(Some(Plan { csv_header: None, unpacked_by: None, chunks })))
+        Ok(Ok(Some(Plan { csv_header: None, chunks })))
     }
 
     async fn write_plan(&self, file: &File, plan: Plan) -> Result<(), Retry> {
         let file_id = file.key.file_id;
         let write = async |scope: &mut Scope<'_>| {
-            let header = plan.csv_header.as_deref();
-            let is_ours = ledger::plan(scope, file_id, header, plan.unpacked_by, &plan.chunks).await?;
+            let is_ours = ledger::plan(scope, file_id, plan.csv_header.as_deref(), &plan.chunks).await?;
             // a file without chunks is loaded already
             ledger::finish_staging(scope, file_id).await?;
-            Ok(is_ours)
+            Ok((is_ours, ledger::file(scope, file_id).await?))
         };
-        let is_ours = self.database.run("plan", file.key.tenant_id, write).await?;
-        // another worker was faster, or this one was and did not hear of it
-        if !is_ours && plan.unpacked_by.is_some() {
-            let look_up = async |scope: &mut Scope<'_>| ledger::file(scope, file_id).await;
-            let now = self.database.run("file", file.key.tenant_id, look_up).await?;
-            if now.is_some_and(|now| now.unpacked_by != plan.unpacked_by) {
-                let piece = |index| file.key.piece(plan.unpacked_by, index);
-                self.objects.delete(&(0..).take(plan.chunks.len()).map(piece).collect::<Vec<_>>()).await?;
-            }
+        let (is_ours, now) = self.database.run("plan", file.key.tenant_id, write).await?;
+        // another worker was faster, and the objects that this one wrote late are no longer wanted by anybody
+        let is_over = now.is_some_and(|now| now.state.is_completed());
+        if !is_ours && is_over && file.format.compression != Compression::None {
+            let pieces: Vec<_> = plan.chunks.iter().map(|chunk| file.key.piece(chunk.range)).collect();
+            self.objects.delete(&pieces).await?;
         }
         Ok(())
     }

@@ -74,9 +74,7 @@ impl Source<'_> {
     /// The bytes from `start` to `end` of the file, unpacked; both within the chunk.
     async fn read(&self, start: u64, end: u64) -> Result<BytesMut, AwsError> {
         let (key, etag, base) = match &self.plan.piece_etag {
-            Some(etag) => {
-                (self.file.key.piece(self.file.unpacked_by, self.index), etag.as_str(), self.plan.range.start)
-            }
+            Some(etag) => (self.file.piece(self.index, self.plan.range), etag.as_str(), self.plan.range.start),
             None => (self.file.key.to_string(), self.file.object_etag.as_deref().unwrap_or_default(), 0),
         };
         let mut bytes = BytesMut::new();

@@ -381,13 +381,14 @@ impl Worker {
             // a file that failed may be resumed, and then needs them
             let is_completed =
                 now.is_some_and(|now| matches!(now.state, FileState::Completed | FileState::CompletedWithErrors));
-            if is_completed { ledger::count_chunks(scope, file.key.file_id).await } else { Ok(0) }
+            if is_completed { ledger::ranges_of_chunks(scope, file.key.file_id).await } else { Ok(Vec::new()) }
         };
         let emptied = async {
-            let count = self.database.run("count_chunks", file.key.tenant_id, chunks).await?;
-            let mut keys: Vec<_> = (0..count).map(|index| file.key.staged(index)).collect();
+            let ranges = self.database.run("ranges_of_chunks", file.key.tenant_id, chunks).await?;
+            let numbered = || (0_i32..).zip(ranges.iter().copied());
+            let mut keys: Vec<_> = numbered().map(|(index, _)| file.key.staged(index)).collect();
             if file.format.compression != Compression::None {
-                keys.extend((0..count).map(|index| file.key.piece(file.unpacked_by, index)));
+                keys.extend(numbered().map(|(index, range)| file.piece(index, range)));
             }
             Ok::<_, SliceError>(self.objects.delete(&keys).await?)
         };

@@ -351,17 +351,20 @@ impl Objects {
         Ok(digest.finalize().into())
     }
 
-    /// Writes an object where none lies yet. One that lies there is taken for this one: a write whose answer was lost is
-    /// sent again.
+    /// Writes an object where none lies yet, and returns its version. One that lies there is taken for this one: a write whose answer
+    /// was lost is sent again.
     ///
     /// # Errors
-    /// [`Error::Call`].
-    pub async fn create(&self, key: &str, object: Bytes) -> Result<(), Error> {
+    /// [`Error::Call`]; [`Error::Unreadable`] when the one that lay there is gone.
+    pub async fn create(&self, key: &str, object: Bytes) -> Result<String, Error> {
         let put = self.client.put_object().bucket(&self.bucket).key(key).body(object.into());
         let put = put.if_none_match(IF_NOTHING_IS_THERE).send().await.map_err(Error::call("PutObject"));
         match put {
-            Err(error) if error.code() == Some("PreconditionFailed") => Ok(()),
-            other => other.map(drop),
+            Err(error) if error.code() == Some("PreconditionFailed") => {
+                let there = self.head(key).await?.ok_or(Error::Unreadable("an object that was there and is gone"))?;
+                Ok(there.etag)
+            }
+            other => other?.e_tag.ok_or(Error::Unreadable("an object without a version")),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Where an object of a file lies in the bucket.
 
+use crate::chunk::ChunkRange;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use uuid::Uuid;
@@ -66,13 +67,17 @@ impl FileKey {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// The key of the object that holds one chunk's own bytes, of a file that was unpacked by a try of that id: no two tries write
-    /// the same object. Those of before had no id.
+    /// The key of the object that holds a range of the unpacked file's bytes. It says all that is in there: whoever cuts that
+    /// range writes the same.
     #[must_use]
-    pub fn piece(&self, unpacked_by: Option<Uuid>, chunk_index: i32) -> String {
-        let Self { tenant_id, session_id, file_id } = self;
-        let by = unpacked_by.map_or_else(String::new, |by| format!("{by}/"));
-        format!("unpacked/{tenant_id}/sessions/{session_id}/{file_id}/{by}{chunk_index:06}")
+    pub fn piece(&self, ChunkRange { start, end }: ChunkRange) -> String {
+        format!("unpacked/{}/sessions/{}/{}/{start}-{end}", self.tenant_id, self.session_id, self.file_id)
+    }
+
+    /// The key that such an object had before.
+    #[must_use]
+    pub fn numbered_piece(&self, chunk_index: i32) -> String {
+        format!("unpacked/{}/sessions/{}/{}/{chunk_index:06}", self.tenant_id, self.session_id, self.file_id)
     }
 
     /// The key of the object that holds one chunk's staged rows.
@@ -109,7 +114,9 @@ mod tests {
     fn every_object_lies_under_a_prefix_of_its_session_and_tenant() {
         let key =
             FileKey { tenant_id: Uuid::from_u128(1), session_id: Uuid::from_u128(2), file_id: Uuid::from_u128(3) };
-        for object in [key.to_string(), key.piece(None, 7), key.piece(Some(Uuid::from_u128(4)), 7), key.staged(7)] {
+        for object in
+            [key.to_string(), key.piece(ChunkRange { start: 7, end: 9 }), key.numbered_piece(7), key.staged(7)]
+        {
             let under = |prefixes: &[String]| prefixes.iter().filter(|prefix| object.starts_with(*prefix)).count();
             assert_eq!(under(&prefixes_of_session(key.tenant_id, key.session_id)), 1, "{object}");
             assert_eq!(under(&prefixes_of_tenant(key.tenant_id)), 1, "{object}");

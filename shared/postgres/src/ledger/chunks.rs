@@ -59,19 +59,17 @@ pub struct Chunk {
     pub is_planned: bool,
 }
 
-/// Writes a file's chunks down, with the header of a CSV file and who unpacked it, and lets loading begin. Running it again
-/// changes nothing, and returns `false`.
+/// Writes a file's chunks down, with the header of a CSV file, and lets loading begin. Running it again changes nothing, and
+/// returns `false`.
 pub async fn plan(
     scope: &Scope<'_>,
     file: Uuid,
     csv_header: Option<&str>,
-    unpacked_by: Option<Uuid>,
     chunks: &[PlannedChunk],
 ) -> Result<bool, Error> {
     let tenant = scope.tenant();
     let (name, sql) = sql!("begin_loading");
-    let with: [Parameter<'_>; 4] =
-        [(&tenant, Type::UUID), (&file, Type::UUID), (&csv_header, Type::TEXT), (&unpacked_by, Type::UUID)];
+    let with: [Parameter<'_>; 3] = [(&tenant, Type::UUID), (&file, Type::UUID), (&csv_header, Type::TEXT)];
     if scope.execute(name, sql, &with).await? == 0 {
         // planned before, perhaps with chunks of another size
         return Ok(false);
@@ -132,11 +130,12 @@ pub async fn chunk(scope: &Scope<'_>, file: Uuid, index: i32) -> Result<Option<C
 }
 
 fn planned_chunk(row: &Row) -> PlannedChunk {
+    PlannedChunk { range: range(row), piece_etag: row.get("piece_etag") }
+}
+
+fn range(row: &Row) -> ChunkRange {
     let byte = |name| u64::try_from(row.get::<_, i64>(name)).unwrap_or_default();
-    PlannedChunk {
-        range: ChunkRange { start: byte("start_byte"), end: byte("end_byte") },
-        piece_etag: row.get("piece_etag"),
-    }
+    ChunkRange { start: byte("start_byte"), end: byte("end_byte") }
 }
 
 /// Takes a planned chunk for this transaction; `false` when it is no longer planned or its file no longer loads. Waits for whoever holds it.
@@ -249,11 +248,11 @@ pub async fn promote_chunk(scope: &Scope<'_>, file: Uuid, index: i32, counts: Sl
     Ok(scope.execute(name, sql, &with).await? == 1)
 }
 
-/// How many chunks a file has.
-pub async fn count_chunks(scope: &Scope<'_>, file: Uuid) -> Result<i32, Error> {
-    let (name, sql) = sql!("count_chunks");
-    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
-    Ok(row.map_or(0, |row| row.get(0)))
+/// The bytes of each chunk of a file.
+pub async fn ranges_of_chunks(scope: &Scope<'_>, file: Uuid) -> Result<Vec<ChunkRange>, Error> {
+    let (name, sql) = sql!("ranges_of_chunks");
+    let rows = scope.query(name, sql, &[(&scope.tenant(), Type::UUID), (&file, Type::UUID)]).await?;
+    Ok(rows.iter().map(range).collect())
 }
 
 /// Marks a chunk given up that still waits to be loaded; `false` when it does not.

@@ -4,6 +4,7 @@ use super::{Policy, Tolerances, dataset, read_format, sql, state, trace};
 use crate::Error;
 use crate::database::{Parameter, Scope};
 use intake_domain::Dataset;
+use intake_domain::chunk::ChunkRange;
 use intake_domain::failure::Failure;
 use intake_domain::format::Format;
 use intake_domain::object_key::FileKey;
@@ -25,8 +26,8 @@ pub struct File {
     pub format: Format,
     /// The first record of a CSV file, once it is planned.
     pub csv_header: Option<String>,
-    /// Whose unpacked chunks its plan names, once it is planned.
-    pub unpacked_by: Option<Uuid>,
+    /// Whether its unpacked chunks are named by their bytes, once it is planned.
+    pub has_ranged_pieces: bool,
     /// Its declared size.
     pub size_bytes: u64,
     /// Its declared checksum.
@@ -51,13 +52,21 @@ pub struct File {
     pub trace: Option<TraceId>,
 }
 
+impl File {
+    /// The key of the object that has one chunk's bytes, where the file was unpacked.
+    #[must_use]
+    pub fn piece(&self, index: i32, range: ChunkRange) -> String {
+        if self.has_ranged_pieces { self.key.piece(range) } else { self.key.numbered_piece(index) }
+    }
+}
+
 pub(super) fn read_file(scope: &Scope<'_>, row: &Row) -> Result<File, Error> {
     Ok(File {
         key: FileKey { tenant_id: scope.tenant(), session_id: row.get("session_id"), file_id: row.get("file_id") },
         dataset: dataset(row)?,
         format: read_format(row)?,
         csv_header: row.get("csv_header"),
-        unpacked_by: row.get("unpacked_by"),
+        has_ranged_pieces: row.get("has_ranged_pieces"),
         size_bytes: u64::try_from(row.get::<_, i64>("size_bytes")).unwrap_or_default(),
         sha256: row.get("sha256"),
         state: state(row)?,
