@@ -7,6 +7,7 @@ use intake::commands::export::fetch;
 use intake::downloads::Note;
 use intake::output::Output;
 use serde_json::json;
+use serde_json::value::to_raw_value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(super) async fn an_interrupted_export_goes_on_as_the_same(ground: Arc<Ground
     let folder = ground.logs().with_file_name("tmp").join(shop.id.to_string());
     let (out, output) = (folder.join("orders.ndjson"), Output::new(true));
     std::fs::create_dir_all(&folder)?;
-    let wanted = json!({"dataset": "orders", "format": "json", "columns": ["order_id", "total_amount"]});
+    let wanted =
+        to_raw_value(&json!({"dataset": "orders", "format": "json", "columns": ["order_id", "total_amount"]}))?;
 
     // the command dies while the file is written
     ground.arm("run-export.claimed", shop.id, "sleep 2000")?;
@@ -32,8 +34,8 @@ pub(super) async fn an_interrupted_export_goes_on_as_the_same(ground: Arc<Ground
     let (second, again) = fetch(&api, shop.id, &wanted, &out, Note::hold(&folder, &out)?, &output).await?;
     ensure!(second != export && again.sha256 == manifest.sha256, "{second:?}");
     // what is ordered wrongly says so, and nothing is left behind
-    let (wrong, other) =
-        (json!({"dataset": "orders", "format": "csv", "columns": ["order_idd"]}), folder.join("wrong"));
+    let wrong = to_raw_value(&json!({"dataset": "orders", "format": "csv", "columns": ["order_idd"]}))?;
+    let other = folder.join("wrong");
     let refused = fetch(&api, shop.id, &wrong, &other, Note::hold(&folder, &other)?, &output).await;
     let refused = refused.err().context("a refusal")?;
     ensure!(format!("{refused:#}").contains("/columns/0"), "{refused:#}");

@@ -266,6 +266,9 @@ pub(crate) fn list(trials: &mut Trials) {
             a_raw_body_may_be_packed_and_of_either_layout,
             files_join_the_session_that_is_named,
             what_is_no_small_file_is_refused,
+            what_the_bucket_does_not_take_is_given_up_and_sent_anew,
+            a_bucket_whose_answer_was_lost_has_the_file,
+            of_two_with_one_key_none_is_answered_what_is_not_so,
         }
         statistics { who_may_not_have_tables_analyzed_is_refused }
         status {
@@ -298,6 +301,7 @@ pub(crate) fn list(trials: &mut Trials) {
             a_wrong_parameter_is_named,
             a_cursor_goes_with_its_query,
             orders_of_the_release_before_are_found,
+            what_an_order_said_before_goes_with_its_last_order,
             a_search_that_takes_too_long_is_a_problem,
             a_search_without_time_goes_on_by_its_cursor,
             a_query_that_nobody_waits_for_is_stopped,

@@ -418,6 +418,27 @@ pub(super) async fn orders_of_the_release_before_are_found(ground: Arc<Ground>) 
     Ok(())
 }
 
+/// Of what an order said of its customer before it was sent again, nothing is left that no other order says.
+pub(super) async fn what_an_order_said_before_goes_with_its_last_order(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let send = async |name: &'static str, numbers: &[u64]| {
+        let rows = numbers.iter().map(|number| named(order(*number, "2026-01-31"), name));
+        shop.send(&[File::new("orders.ndjson", ndjson(rows))]).await?;
+        shop.books.balance().await?;
+        let recorded = "select count(*)::text from order_contacts where tenant_id = $1";
+        Ok::<_, anyhow::Error>(shop.books.texts(recorded, &[&shop.id]).await?.remove(0))
+    };
+    assert_eq!(send("Ada Byron", &[1, 2]).await?, "1");
+    assert_eq!(send("Ada Lovelace", &[1]).await?, "2");
+    assert_eq!(search(&shop, &vec![("q", "byron".to_owned())]).await?.0.len(), 1);
+    assert_eq!(send("Ada King", &[1, 2]).await?, "1");
+    assert_eq!(send("Ada King", &[3]).await?, "1");
+    for (text, found) in [("byron", 0), ("lovelace", 0), ("king", 3)] {
+        assert_eq!(search(&shop, &vec![("q", text.to_owned())]).await?.0.len(), found, "{text}");
+    }
+    Ok(())
+}
+
 /// The routes of the function on another database, in this process.
 fn probe(ground: &Ground, database_url: &str) -> Result<Probe> {
     routes(ground, database_url).map(Probe::of)

@@ -1,14 +1,26 @@
 //! Small files in a request itself.
 
-use crate::support::{Answer, File, Ground, Session, Shop, counts, customer, lines, ndjson, order};
-use anyhow::{Context, Result};
+use crate::support::{Answer, File, Ground, Line, Probe, Session, Shop, counts, customer, lines, ndjson, order};
+use anyhow::{Context, Result, ensure};
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use ingest_api::App;
+use intake_aws::idempotency::Records;
+use intake_aws::{Objects, Queue, RateTable};
+use intake_domain::rate::Quotas;
+use intake_lambda::edge::{Edge, Limiter};
+use intake_lambda::lanes::{LaneUrls, Lanes};
+use intake_lambda::turn::Turns;
+use intake_postgres::Database;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 const COMPREHENSIVE: &str = "/api/v1/ingest/comprehensive";
@@ -233,5 +245,107 @@ pub(super) async fn what_is_no_small_file_is_refused(ground: Arc<Ground>) -> Res
     let session = session_of(&taken)?;
     shop.post(&format!("/api/v1/ingest/sessions/{}/cancel", session.token), &json!({})).await?;
     shop.ended(&session).await?;
+    Ok(())
+}
+
+/// How long the bucket is waited for, over a line.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a claim holds that nobody gives back: less than that, so that a second request finds the first one still at work.
+const SHORT: Duration = Duration::from_millis(500);
+
+/// The function in this process, which reaches the bucket over a line.
+fn over(ground: &Ground, line: &Line) -> Result<Probe> {
+    let aws = line.aws.clone().into_builder().retry_config(RetryConfig::disabled());
+    let aws = aws.timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build()).build();
+    let queue = |name: &str| ground.endpoints.queues[name].clone();
+    let lanes =
+        |kind: &str| Lanes::new(&ground.aws, LaneUrls { urgent: queue(&format!("urgent-{kind}")), bulk: queue(kind) });
+    let database = Arc::new(Database::new(&ground.endpoints.api_database_url, "tests")?);
+    let limiter = Limiter::new(RateTable::new(&ground.aws, ground.table("RateTable")?.to_owned()), Quotas::default());
+    let records = Records::new(&ground.aws, ground.table("IdempotencyTable")?.to_owned(), SHORT);
+    let edge = Edge::new(Arc::clone(&database), records, limiter);
+    let app = App {
+        database,
+        objects: Objects::new(&aws, ground.endpoints.bucket.clone()),
+        uploads: Queue::new(&ground.aws, queue("uploads")),
+        chunks: lanes("chunks"),
+        turns: Turns { promotions: lanes("promotions"), webhooks: Queue::new(&ground.aws, queue("webhooks")) },
+        part_bytes: 5 << 20,
+        webhook_allowed_hosts: Vec::new(),
+    };
+    Ok(Probe::of(ingest_api::all().serve(Arc::new(app), Arc::new(edge))))
+}
+
+/// Sends a customer for the session under a key.
+async fn send_customer(probe: &Probe, shop: &Shop, session: &Session, key: &str) -> Result<Answer> {
+    let request = shop.request(Method::POST, &format!("{COMPREHENSIVE}?dataset=customers"));
+    let request = request.header("content-type", "application/x-ndjson").header("idempotency-key", key);
+    probe.answer(request.header("upload-token", &session.token).body(ndjson([customer(1)]))).await
+}
+
+pub(super) async fn what_the_bucket_does_not_take_is_given_up_and_sent_anew(ground: Arc<Ground>) -> Result<()> {
+    let (shop, line) = (Shop::open(&ground).await?, Line::open(&ground).await?);
+    let (probe, session) = (over(&ground, &line)?, shop.create(&json!({})).await?);
+    line.fail(&["PUT"]);
+    let failed = send_customer(&probe, &shop, &session, "one").await?;
+    assert_eq!(failed.json(503)?["code"], "UNAVAILABLE");
+    let status = shop.finished(&session).await?;
+    assert_eq!(status["files"][0]["error"]["code"], "NEVER_ARRIVED", "{status:#}");
+    line.fail(&[]);
+    let taken = send_customer(&probe, &shop, &session, "one").await?;
+    ensure!(taken.header("idempotent-replayed").is_none(), "{taken:?}");
+    taken.json(201)?;
+    let status = shop.finished(&session).await?;
+    let ended: Vec<_> = status["files"].as_array().context("files")?.iter().map(|file| &file["state"]).collect();
+    assert_eq!(ended, ["failed", "completed"], "{status:#}");
+    assert_eq!(shop.books.rows().await?["customers"], 1);
+    Ok(())
+}
+
+pub(super) async fn a_bucket_whose_answer_was_lost_has_the_file(ground: Arc<Ground>) -> Result<()> {
+    let (shop, line) = (Shop::open(&ground).await?, Line::open(&ground).await?);
+    let (probe, session) = (over(&ground, &line)?, shop.create(&json!({})).await?);
+    line.lose(&["PUT"]);
+    send_customer(&probe, &shop, &session, "one").await?.json(201)?;
+    let status = shop.finished(&session).await?;
+    assert_eq!(counts(&status), [1, 1, 0, 0, 0], "{status:#}");
+    Ok(())
+}
+
+/// Of two requests with one key one does not reach the bucket, which has the file from the other.
+pub(super) async fn of_two_with_one_key_none_is_answered_what_is_not_so(ground: Arc<Ground>) -> Result<()> {
+    let (bad, good) = (Line::open(&ground).await?, Line::open(&ground).await?);
+    let (stuck, probe) = (over(&ground, &bad)?, over(&ground, &good)?);
+    for is_told in [true, false] {
+        let shop = Shop::open(&ground).await?;
+        let session = shop.create(&json!({})).await?;
+        bad.hang(if is_told { &["PUT"] } else { &["PUT", "HEAD"] });
+        let other = async {
+            // until it is declared, or held by who is about to give it up
+            let (all, free) =
+                ("select file_id::text from files", "select file_id::text from files for update skip locked");
+            while shop.books.texts(all, &[]).await?.is_empty()
+                || shop.books.texts(free, &[]).await?.is_empty() == is_told
+            {
+                sleep(Duration::from_millis(20)).await;
+            }
+            if is_told {
+                sleep(2 * SHORT).await;
+            }
+            send_customer(&probe, &shop, &session, "one").await
+        };
+        let (first, second) = tokio::join!(send_customer(&stuck, &shop, &session, "one"), other);
+        let (first, second) = (first?, second?);
+        let due = if is_told { 201 } else { 503 };
+        assert_eq!((first.status, second.status), (due, due), "{first:?} {second:?}");
+        if !is_told {
+            send_customer(&probe, &shop, &session, "one").await?.json(201)?;
+        }
+        let status = shop.finished(&session).await?;
+        let last = status["files"].as_array().and_then(|files| files.last()).context("a file")?;
+        assert_eq!(last["state"], "completed", "{status:#}");
+        assert_eq!(shop.books.rows().await?["customers"], 1);
+    }
     Ok(())
 }

@@ -37,6 +37,17 @@ const UNBALANCED: &str = "
     from orders full join order_keys using (tenant_id, order_id, order_date, external_order_id)
     where orders.order_id is null or order_keys.order_id is null
     union all
+    select format('contact %s is one of %s orders and recorded %s times', contact, keys, recorded)
+    from (select contact, count(*) as keys from order_keys where contact is not null group by contact) as had
+    full join (
+        select contact, count(*) as recorded
+        from order_contacts
+        -- the owner sees those of all tenants
+        where tenant_id = current_setting('app.tenant_id')::uuid
+        group by contact
+    ) as known using (contact)
+    where keys is null or recorded is null
+    union all
     select format('chunk %s of file %s: its counts do not add up', chunk_index, file_id)
     from chunks
     where state = 'promoted' and (

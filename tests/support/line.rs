@@ -1,4 +1,4 @@
-//! A line to DynamoDB that counts the calls that go over it, and can go dead.
+//! A line to DynamoDB or S3 that counts the calls that go over it, and can go dead.
 
 use super::Ground;
 use anyhow::{Result, ensure};
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// A call that was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// As `PutItem`.
+    /// As `PutItem`; of S3 the method.
     pub(crate) operation: String,
     /// How long the table took.
     pub(crate) time: Duration,
@@ -97,8 +97,8 @@ async fn pass(State(traffic): State<Arc<Traffic>>, request: Request) -> Response
 
 async fn forward(traffic: &Traffic, request: Request) -> Result<Response> {
     let (mut head, body) = request.into_parts();
-    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.rsplit('.').next()).unwrap_or(head.method.as_str()).to_owned();
     let since = Instant::now();
     let is_dead = lock(&traffic.dead).contains(&operation.as_str());
     hang_if(is_dead).await;

@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// What was ordered, and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The API, without a slash at its end.
     pub api_url: String,
     /// Whose rows they are.
     pub tenant_id: Uuid,
     /// The body of the order.
-    pub order: Value,
+    pub order: Box<RawValue>,
     /// Under which the order is sent, once or again.
     pub idempotency_key: String,
     /// What the server answered.
@@ -34,14 +34,14 @@ pub struct Record {
 
 impl Record {
     /// One of an export that is not ordered yet.
-    pub fn new(api_url: &str, tenant_id: Uuid, order: Value) -> Self {
+    pub fn new(api_url: &str, tenant_id: Uuid, order: Box<RawValue>) -> Self {
         let idempotency_key = Uuid::new_v4().to_string();
         Self { api_url: api_url.to_owned(), tenant_id, order, idempotency_key, export_id: None, etag: None }
     }
 
     /// Whether it is of the same order.
-    pub fn is_of(&self, api_url: &str, tenant_id: Uuid, order: &Value) -> bool {
-        (self.api_url.as_str(), self.tenant_id, &self.order) == (api_url, tenant_id, order)
+    pub fn is_of(&self, api_url: &str, tenant_id: Uuid, order: &RawValue) -> bool {
+        (self.api_url.as_str(), self.tenant_id, self.order.get()) == (api_url, tenant_id, order.get())
     }
 }
 

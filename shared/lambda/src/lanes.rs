@@ -15,8 +15,10 @@ pub struct Lanes {
 
 /// Where they are.
 pub struct LaneUrls {
-    urgent: String,
-    bulk: String,
+    /// Of what somebody waits for.
+    pub urgent: String,
+    /// Of the rest.
+    pub bulk: String,
 }
 
 impl LaneUrls {

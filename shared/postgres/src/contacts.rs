@@ -7,7 +7,7 @@ use crate::database::Scope;
 use crate::staged::StagedRow;
 use bytes::Bytes;
 use intake_domain::text_search::{Contact, Needle};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -20,6 +20,10 @@ macro_rules! sql {
 /// Where they are.
 pub(crate) const TABLE: &str = "order_contacts";
 const COLUMNS: &str = "tenant_id, contact, tokens";
+
+/// The statement that removes those of some contacts of a tenant that no order has, by its name and its text. Nobody may promote
+/// orders of the tenant meanwhile.
+pub(crate) const REMOVE_UNUSED: (&str, &str) = sql!("remove_unused");
 
 /// Where the name and the address stand in the row of an order; the tenant stands before the fields.
 const NAME: usize = 4;
@@ -55,6 +59,17 @@ pub(crate) async fn record(
     let Some(first) = rows.next() else { return Ok(0) };
     scope.copy(leaf, COLUMNS, [first].into_iter().chain(rows)).await?;
     Ok(contacts.len() - known.len())
+}
+
+/// Removes those of some contacts that no order has any more, so that nothing stays of what an order said before it was sent again.
+/// The tenant's promotions of orders wait for each other, so nobody begins to have one meanwhile.
+pub(crate) async fn remove_unused(scope: &Scope<'_>, contacts: &BTreeSet<i64>) -> Result<(), Error> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let (name, sql) = REMOVE_UNUSED;
+    let contacts: Vec<_> = contacts.iter().copied().collect();
+    scope.execute(name, sql, &[(&scope.tenant(), Type::UUID), (&contacts, Type::INT8_ARRAY)]).await.map(drop)
 }
 
 /// Records the contacts of at most so many orders that were promoted before there were any. Returns of how many; below

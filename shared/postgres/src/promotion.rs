@@ -42,6 +42,8 @@ pub struct Promoter {
     prices: WrongPrices,
     /// What of the sales the slice at hand changes.
     touched: Touched,
+    /// The contacts of orders that the slice at hand replaces: those that none has then go with them.
+    left_contacts: BTreeSet<i64>,
     /// What was put in, as far as the planner is not known to have heard of it.
     grown: Grown,
     /// How many rows that were when it was last asked.
@@ -135,6 +137,7 @@ impl Promoter {
             expects_new_rows: true,
             prices: WrongPrices::default(),
             touched: Touched::default(),
+            left_contacts: BTreeSet::new(),
             grown: Grown::default(),
             grown_when_asked: 0,
         }
@@ -176,6 +179,7 @@ impl Promoter {
         }
         self.find_leaves(scope).await?;
         self.touched = Touched::default();
+        self.left_contacts = BTreeSet::new();
         if self.touches_sales() && order_column(self.dataset).is_some() {
             metrics::follow_orders(scope).await?;
         }
@@ -297,6 +301,7 @@ impl Promoter {
             (row, tuple.unwrap_or_else(|| row.tuple()))
         });
         self.write(scope, tuples).await?;
+        contacts::remove_unused(scope, &self.left_contacts).await?;
         self.expects_new_rows = outcomes.iter().all(|outcome| *outcome == Outcome::Inserted);
         Ok(outcomes)
     }
@@ -441,6 +446,7 @@ impl Promoter {
             let contact = contacts::of_order(row);
             let number = contact.number(scope.tenant());
             contacts.insert(number, contact);
+            self.left_contacts.remove(&number);
             let mut key = Vec::with_capacity(160);
             copy::begin_row(&mut key, 6);
             copy::uuid(&mut key, scope.tenant());
@@ -471,7 +477,7 @@ impl Promoter {
     }
 
     /// Every stored row that shares an id or a natural key with one of `rows`.
-    async fn look_up(&self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<HashMap<Uuid, Stored>, Error> {
+    async fn look_up(&mut self, scope: &Scope<'_>, rows: &[StagedRow]) -> Result<HashMap<Uuid, Stored>, Error> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let tenant = scope.tenant();
         let sql = statement(self.dataset, include_str!("../queries/promotion/known_by_id.sql"));
@@ -551,7 +557,7 @@ impl Promoter {
 
     /// Removes keys whose orders were archived with their month: they are there until `retention` comes to them, and stand for
     /// nothing.
-    async fn forget_archived(&self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
+    async fn forget_archived(&mut self, scope: &Scope<'_>, stored: &mut HashMap<Uuid, Stored>) -> Result<(), Error> {
         // what lies in the default partition may be there, or have been archived with a partition that is gone
         let default = format!("{}_default", self.dataset.name);
         let has_leaf = |month| self.month_leaf(micros(month)) != default;
@@ -577,16 +583,22 @@ impl Promoter {
             return Ok(());
         }
         stored.retain(|id, _| !gone.contains(id));
+        self.remove_keys(scope, &gone).await
+    }
+
+    /// Removes the keys of orders.
+    async fn remove_keys(&mut self, scope: &Scope<'_>, orders: &[Uuid]) -> Result<(), Error> {
         let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
-        scope
-            .execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&gone, Type::UUID_ARRAY)])
-            .await
-            .map(drop)
+        let with: [crate::database::Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&orders, Type::UUID_ARRAY)];
+        let removed = scope.query("promotion/remove_keys", &sql, &with).await?;
+        // null: recorded before there were contacts
+        self.left_contacts.extend(removed.iter().filter_map(|row| row.get::<_, Option<i64>>(0)));
+        Ok(())
     }
 
     /// Removes rows that are about to be replaced and returns what must be known of each.
     async fn remove(
-        &self,
+        &mut self,
         scope: &Scope<'_>,
         ids: &[Uuid],
         stored: &HashMap<Uuid, Stored>,
@@ -607,8 +619,7 @@ impl Promoter {
                 (&bounds.1, Type::TIMESTAMPTZ),
             ];
             let removed = scope.query("promotion/remove_by_month", &sql, &with).await?;
-            let sql = statement(self.dataset, include_str!("../queries/promotion/remove_keys.sql"));
-            scope.execute("promotion/remove_keys", &sql, &[(&tenant, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?;
+            self.remove_keys(scope, ids).await?;
             removed
         } else {
             let sql = statement(self.dataset, include_str!("../queries/promotion/remove.sql"));

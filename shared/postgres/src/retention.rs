@@ -218,7 +218,7 @@ impl Orders {
         transaction.execute(sql, &[&tenant, &self.ids]).await.map_err(Error::statement(name))?;
         let contacts: BTreeSet<i64> = removed.iter().filter_map(|row| row.get("contact")).collect();
         let contacts: Vec<_> = contacts.into_iter().collect();
-        let (name, sql) = sql!("remove_contacts");
+        let (name, sql) = crate::contacts::REMOVE_UNUSED;
         transaction.execute(sql, &[&tenant, &contacts]).await.map_err(Error::statement(name))?;
         let (name, sql) = sql!("touch_days");
         transaction.execute(sql, &[&tenant, &self.dates]).await.map(drop).map_err(Error::statement(name))

@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use intake_domain::cut::Cutter;
-use intake_domain::failure::Failure;
 use intake_domain::format::{Compression, Format, Layout, is_suspicious};
 use intake_domain::idempotency::Answer;
 use intake_domain::object_key::FileKey;
@@ -431,29 +430,33 @@ async fn declare(scope: &Scope<'_>, token: Option<Uuid>, file: SmallFile) -> Res
 
 /// Puts a declared file into the bucket. One that does not get there is given up, so that it holds up nobody behind it,
 /// and the next request with its key sends it anew. What has arrived all the same is not given up: only the answer was lost.
-/// Where another request with the same key has given the file up meanwhile, this one has failed, too.
+///
+/// Of two requests with one key, one may fail to put what the other puts. Whoever gives up holds the file and looks into the
+/// bucket; whoever has put it asks for the file after that. So either the first finds the object, or the second finds the file
+/// given up, and has failed, too.
 async fn put(app: &App, key: FileKey, bytes: Bytes, claimed: &Claimed) -> Result<(), Problem> {
     let Err(error) = app.objects.create(&key.to_string(), bytes).await else {
         let look_up = || async {
             let scope = app.database.begin(key.tenant_id).await?;
-            let file = ledger::file(&scope, key.file_id).await?;
+            let is_given_up = ledger::is_given_up(&scope, key.file_id).await?;
             scope.commit().await?;
-            Ok(file)
+            Ok(is_given_up)
         };
-        let file = retry("file", look_up).await?;
-        let is_given_up = file.is_some_and(|file| file.failure == Some(Failure::NeverArrived));
         let detail = "another request with this Idempotency-Key could not store the file; send it once more";
-        return if is_given_up { Err(Problem::new(Code::Unavailable, detail).retry_after(1)) } else { Ok(()) };
+        let given_up = || Problem::new(Code::Unavailable, detail).retry_after(1);
+        return if retry("is_given_up", look_up).await? { Err(given_up()) } else { Ok(()) };
     };
     let detail = "the file could not be stored; whoever sent it was told so";
     let give_up = retry("give_up_awaited", || async {
         let scope = app.database.begin(key.tenant_id).await?;
         let is_given_up = ledger::give_up_awaited(&scope, key.file_id, detail).await?;
-        if is_given_up {
-            claimed.release(&scope).await?;
+        if !is_given_up || is_there(app, key).await {
+            scope.rollback().await?;
+            return Ok(false);
         }
+        claimed.release(&scope).await?;
         scope.commit().await?;
-        Ok(is_given_up)
+        Ok(true)
     });
     match give_up.await {
         // what goes wrong here is logged, and whoever sent the file is told of its own failure
@@ -462,6 +465,11 @@ async fn put(app: &App, key: FileKey, bytes: Bytes, claimed: &Claimed) -> Result
         Err(error) => drop(Problem::from(error)),
     }
     Err(error.into())
+}
+
+/// Whether the file is in the bucket; not, where the bucket does not answer, which is logged.
+async fn is_there(app: &App, key: FileKey) -> bool {
+    app.objects.head(&key.to_string()).await.map_err(Problem::from).is_ok_and(|head| head.is_some())
 }
 
 #[cfg(test)]

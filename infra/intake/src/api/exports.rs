@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Api, read_json, retry_after};
@@ -57,7 +58,7 @@ pub enum Range {
 
 impl Api {
     /// Orders an export. Sent again under the same `idempotency_key`, it is the same export.
-    pub async fn order_export(&self, tenant: Uuid, order: &Value, idempotency_key: &str) -> anyhow::Result<Uuid> {
+    pub async fn order_export(&self, tenant: Uuid, order: &RawValue, idempotency_key: &str) -> anyhow::Result<Uuid> {
         #[derive(Deserialize)]
         struct Ordered {
             export_id: Uuid,

@@ -1,10 +1,12 @@
 //! `intake export`: rows into a file, and the file onto this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use intake_local::Settings;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, OpenOptions};
@@ -65,7 +67,7 @@ pub struct Args {
     end_date: Option<String>,
     /// An object that an order's raw_payload contains
     #[arg(long, value_name = "JSON", value_parser = parse_object)]
-    payload: Option<Map<String, Value>>,
+    payload: Option<Box<RawValue>>,
     /// Leave texts in CSV as they are that a spreadsheet would run as a formula
     #[arg(long)]
     no_spreadsheet_safe: bool,
@@ -77,18 +79,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// The body of the order.
-    fn order(&self) -> Value {
-        let mut order = json!({"dataset": self.dataset, "format": self.format});
-        if self.compression != "none" {
-            order["compression"] = self.compression.as_str().into();
-        }
-        if !self.columns.is_empty() {
-            order["columns"] = self.columns.clone().into();
-        }
-        if self.no_spreadsheet_safe {
-            order["spreadsheet_safe"] = false.into();
-        }
+    /// The body of the order. The payload is in it as it was given: a number of many digits keeps them.
+    fn order(&self) -> serde_json::Result<Box<RawValue>> {
         let texts = [
             ("q", &self.q),
             ("order_status", &self.order_status),
@@ -98,18 +90,32 @@ impl Args {
             ("start_date", &self.start_date),
             ("end_date", &self.end_date),
         ];
-        let mut filters: Map<String, Value> =
-            texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?.into()))).collect();
-        filters.extend(self.payload.clone().map(|payload| ("payload".to_owned(), payload.into())));
-        if !filters.is_empty() {
-            order["filters"] = filters.into();
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, to_raw_value(text.as_ref()?))));
+        let mut filters =
+            texts.map(|(name, text)| Ok((name, text?))).collect::<serde_json::Result<BTreeMap<_, _>>>()?;
+        filters.extend(self.payload.clone().map(|payload| ("payload", payload)));
+        let mut order =
+            BTreeMap::from([("dataset", to_raw_value(&self.dataset)?), ("format", to_raw_value(&self.format)?)]);
+        if self.compression != "none" {
+            order.insert("compression", to_raw_value(&self.compression)?);
         }
-        order
+        if !self.columns.is_empty() {
+            order.insert("columns", to_raw_value(&self.columns)?);
+        }
+        if self.no_spreadsheet_safe {
+            order.insert("spreadsheet_safe", to_raw_value(&false)?);
+        }
+        if !filters.is_empty() {
+            order.insert("filters", to_raw_value(&filters)?);
+        }
+        to_raw_value(&order)
     }
 }
 
-fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))
+fn parse_object(text: &str) -> Result<Box<RawValue>, String> {
+    serde_json::from_str::<Map<String, Value>>(text)
+        .and_then(|_| RawValue::from_string(text.to_owned()))
+        .map_err(|error| format!("no JSON object: {error}"))
 }
 
 /// Orders the export, or goes on with it, and fetches its file.
@@ -124,7 +130,7 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
     if args.fresh {
         note.clear()?;
     }
-    let (export_id, manifest) = fetch(&api, tenant, &args.order(), &args.out, note, output).await?;
+    let (export_id, manifest) = fetch(&api, tenant, &args.order()?, &args.out, note, output).await?;
     let (rows, bytes) = (grouped(manifest.rows), size(manifest.bytes));
     output.say(&format!("{rows} rows, {bytes} in {}", args.out.display()));
     output.result(&json!({
@@ -145,7 +151,7 @@ pub async fn run(args: &Args, output: &Output) -> anyhow::Result<Verdict> {
 pub async fn fetch(
     api: &Api,
     tenant: Uuid,
-    order: &Value,
+    order: &RawValue,
     out: &Path,
     note: Note,
     output: &Output,
@@ -153,14 +159,14 @@ pub async fn fetch(
     let part = part_of(out);
     let mut record = match note.read()? {
         Some(record) if record.is_of(api.url(), tenant, order) => record,
-        _ => begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?,
+        _ => begin(&note, &part, Record::new(api.url(), tenant, order.to_owned())).await?,
     };
     let manifest = loop {
         match finish(api, &note, &mut record, output).await? {
             Ended::Written(manifest) => break manifest,
             Ended::Gone => {
                 output.say("the earlier export is gone, and ordered again");
-                record = begin(&note, &part, Record::new(api.url(), tenant, order.clone())).await?;
+                record = begin(&note, &part, Record::new(api.url(), tenant, order.to_owned())).await?;
             }
             Ended::Badly(why) => {
                 note.clear()?;

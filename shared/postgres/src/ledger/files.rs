@@ -129,13 +129,22 @@ pub async fn fail_file(scope: &Scope<'_>, file: Uuid, failure: Failure, detail: 
     Ok(())
 }
 
-/// Ends a file whose object was to be put by whoever declared it and could not be; `false` when it has arrived, or has ended.
+/// Ends a file whose object was to be put by whoever declared it and could not be; `false` when it is known to have arrived, or has
+/// ended. The file is held until the transaction ends.
 pub async fn give_up_awaited(scope: &Scope<'_>, file: Uuid, detail: &str) -> Result<bool, Error> {
     let (name, sql) = sql!("give_up_awaited");
     let code = Failure::NeverArrived.as_str();
     let with: [Parameter<'_>; 4] =
         [(&scope.tenant(), Type::UUID), (&file, Type::UUID), (&code, Type::TEXT), (&detail, Type::TEXT)];
     Ok(scope.execute(name, sql, &with).await? == 1)
+}
+
+/// Whether a file was given up, as [`give_up_awaited`] does. Whoever is about to do that is waited for.
+pub async fn is_given_up(scope: &Scope<'_>, file: Uuid) -> Result<bool, Error> {
+    let (name, sql) = sql!("is_given_up");
+    let code = Failure::NeverArrived.as_str();
+    let with: [Parameter<'_>; 3] = [(&scope.tenant(), Type::UUID), (&file, Type::UUID), (&code, Type::TEXT)];
+    Ok(scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0)))
 }
 
 /// A file whose work has stood still.

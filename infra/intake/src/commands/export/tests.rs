@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stub::{Answer, Request, Stub};
+use clap::Parser;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TENANT: Uuid = Uuid::from_u128(7);
@@ -45,8 +46,8 @@ impl Drop for Folder {
     }
 }
 
-fn order() -> Value {
-    json!({"dataset": "orders", "format": "csv"})
+fn order() -> Box<RawValue> {
+    RawValue::from_string(r#"{"dataset":"orders","format":"csv"}"#.to_owned()).unwrap()
 }
 
 /// Fetches the file as far as it comes.
@@ -112,10 +113,36 @@ fn a_place_is_written_by_one_and_noted() {
     note.write(&record).unwrap();
     drop(note);
     let note = Note::hold(&folder.0, &out).unwrap();
-    assert_eq!(note.read().unwrap(), Some(record.clone()));
-    assert!(record.is_of("http://localhost", TENANT, &order()));
-    assert!(!record.is_of("http://localhost", TENANT, &json!({"dataset": "orders", "format": "json"})));
+    let noted = note.read().unwrap().unwrap();
+    assert_eq!(noted.idempotency_key, record.idempotency_key);
+    assert!(noted.is_of("http://localhost", TENANT, &order()));
+    let other = to_raw_value(&json!({"dataset": "orders", "format": "json"})).unwrap();
+    assert!(!noted.is_of("http://localhost", TENANT, &other));
     note.clear().unwrap();
     drop(note);
-    assert_eq!(Note::hold(&folder.0, &out).unwrap().read().unwrap(), None);
+    assert!(Note::hold(&folder.0, &out).unwrap().read().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_payload_is_sent_as_it_was_given() {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+    let read = |payload| Line::try_parse_from(["export", "--out", "o.csv", "--q", "\"Ann\"", "--payload", payload]);
+    assert!(read("[1]").is_err() && read("{\"a\":").is_err());
+    let line = read(r#"{"reference": 12345678901234567.890}"#).unwrap();
+    let order = line.args.order().unwrap();
+    let sent = r#"{"dataset":"orders","filters":{"payload":{"reference": 12345678901234567.890},"q":"\"Ann\""},"format":"csv"}"#;
+    assert_eq!(order.get(), sent);
+
+    let stub = Stub::start(|request, url| api(request, url).unwrap_or_else(|| (200, "etag: \"v1\"", FILE.to_owned())));
+    let folder = Folder::new();
+    let note = Note::hold(&folder.0, &folder.0.join("orders.csv")).unwrap();
+    note.write(&Record::new(&stub.url, TENANT, order)).unwrap();
+    let mut record = note.read().unwrap().unwrap();
+    drop(note);
+    fetched(&stub, &folder, &mut record).await.unwrap();
+    assert_eq!(stub.requests()[0].body, sent);
 }
