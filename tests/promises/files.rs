@@ -1,10 +1,17 @@
 //! From bytes to lines: what a file may look like, and where chunks may cut it.
 
-use crate::support::{CHUNK_BYTES, File, Ground, Shop, at, counts, customer, file_named, lines, ndjson, product};
-use anyhow::Result;
+use crate::support::{
+    CHUNK_BYTES, Encrypted, File, Ground, Shop, at, counts, customer, file_named, lines, ndjson, object_created,
+    product,
+};
+use anyhow::{Result, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use intake_domain::chunk::MAX_LINE_BYTES;
 use intake_domain::reject::Code;
+use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows in each file of the test below, enough for three chunks.
 const ROWS: u64 = 45;
@@ -73,5 +80,39 @@ pub(super) async fn a_file_has_the_rows_that_its_lines_say(ground: Arc<Ground>) 
     }
     assert_eq!(shop.books.rows().await?["customers"], 10);
     assert!(shop.rejects(&session, 10).await?.is_empty());
+    Ok(())
+}
+
+/// Where a key of KMS encrypts them, the same bytes have another version each time that they are written.
+pub(super) async fn pieces_that_two_have_cut_are_read_whatever_their_versions(ground: Arc<Ground>) -> Result<()> {
+    let (line, functions) = (Encrypted::open(&ground).await?, ["PlanFile", "LoadChunk", "PromoteFile"]);
+    for function in functions {
+        ground.set_variable(function, "AWS_ENDPOINT_URL_S3", Some(&line.url)).await?;
+    }
+    let done = two_cut_a_packed_file(&ground).await;
+    for function in functions {
+        ground.set_variable(function, "AWS_ENDPOINT_URL_S3", None).await?;
+    }
+    done
+}
+
+async fn two_cut_a_packed_file(ground: &Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(ground).await?;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&ndjson((0..600).map(customer)))?;
+    let file = File::new("customers.ndjson.gz", packed.finish()?);
+    // one begins, and cuts when the other one has, but before anybody has read what that one cut
+    ground.arm("plan-file.before-piece", shop.id, "sleep 4000")?;
+    ground.arm("load-chunk.before-read", shop.id, "sleep 8000")?;
+    let session = shop.declare(std::slice::from_ref(&file)).await?;
+    shop.upload(&session, &[file]).await?;
+    while ground.armed("plan-file.before-piece", shop.id).is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ensure!(ground.deliver("PlanFile", &object_created(shop.id, session.id, session.file_id(0))?).await?);
+    let status = shop.finished(&session).await?;
+    ensure!(counts(&status) == [600, 600, 0, 0, 0], "{status:#}");
+    let chunks = shop.books.texts("select chunk_index::text from chunks", &[]).await?;
+    ensure!(chunks.len() > 1, "{chunks:?}");
     Ok(())
 }

@@ -291,7 +291,7 @@ pub(super) async fn days_counted_together_are_as_counted_alone(ground: Arc<Groun
         let touch = async |scope: &mut Scope<'_>| metrics::touch(scope, &days, &BTreeSet::new()).await;
         database.run("touch", shop.id, touch).await?;
         let refresh = async |scope: &mut Scope<'_>| metrics::refresh(scope).await;
-        anyhow::Ok(database.run("refresh", shop.id, refresh).await?)
+        database.run("refresh", shop.id, refresh).await?.context("nobody else counts")
     };
     let by_functions = stored().await?;
     spoil().await?;
@@ -310,7 +310,7 @@ pub(super) async fn days_counted_together_are_as_counted_alone(ground: Arc<Groun
         spoil().await?;
         database.run("touch_all", shop.id, async |scope: &mut Scope<'_>| metrics::touch_all(scope).await).await?;
         let refresh = async |scope: &mut Scope<'_>| metrics::refresh_within(scope, memory_bytes).await;
-        let counted = database.run("refresh", shop.id, refresh).await?;
+        let counted = database.run("refresh", shop.id, refresh).await?.context("nobody else counts")?;
         assert_eq!((counted.days, counted.orders, counted.items, counted.is_more), (100, 250, 750, false));
         assert_eq!(stored().await?, alone, "in {memory_bytes} bytes");
     }
@@ -339,6 +339,52 @@ pub(super) async fn days_that_nobody_counts_are_sent_for(ground: Arc<Ground>) ->
     settled(&shop).await?;
     assert_eq!(shop.books.texts("select day || ' ' || sum_sales from sales_days", &[]).await?, ["2026-03-29 10.50"]);
     agree(&shop).await
+}
+
+/// While one counts the days of a tenant another one does not wait for it, and who counts looks again.
+pub(super) async fn days_are_counted_by_one_at_a_time(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    shop.send(&[File::new("orders.ndjson", ndjson([order(1, "2026-03-29")]))]).await?;
+    settled(&shop).await?;
+    let database = Database::new(&ground.endpoints.loader_database_url, "tests")?;
+    let touch = async || {
+        let touch = async |scope: &mut Scope<'_>| metrics::touch_all(scope).await;
+        database.run("touch_all", shop.id, touch).await
+    };
+    let spoil = "update sales_days set sum_sales = 1 returning 'spoilt'";
+    let counted = "select sum_sales::text from sales_days";
+    let message = json!({"tenant_id": shop.id}).to_string();
+
+    let other = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
+    let lock = "select pg_advisory_lock(hashtextextended('metrics/' || $1::text, 0))";
+    other.execute(lock, &[&shop.id.to_string()]).await?;
+    shop.books.texts(spoil, &[]).await?;
+    touch().await?;
+    let since = Instant::now();
+    ensure!(ground.deliver("RefreshMetrics", &message).await?);
+    ensure!(since.elapsed() < Duration::from_secs(5), "it waited for {:?}", since.elapsed());
+    assert_eq!(shop.books.texts(counted, &[]).await?, ["1.00"], "another one counts");
+    other.execute("select pg_advisory_unlock_all()", &[]).await?;
+    ensure!(ground.deliver("RefreshMetrics", &message).await?);
+    assert_eq!(shop.books.texts(counted, &[]).await?, ["10.50"]);
+
+    // what is touched while it counts it meets before it ends, though whoever tells of it is sent away
+    ground.arm("refresh-metrics.before-commit", shop.id, "sleep 2000")?;
+    touch().await?;
+    let late = async {
+        while ground.armed("refresh-metrics.before-commit", shop.id).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        shop.books.texts(spoil, &[]).await?;
+        touch().await?;
+        ensure!(ground.deliver("RefreshMetrics", &message).await?);
+        anyhow::Ok(shop.books.texts("select 'touched' from sales_touches", &[]).await?)
+    };
+    let (first, late) = tokio::join!(ground.deliver("RefreshMetrics", &message), late);
+    ensure!(first?);
+    assert_eq!(late?, ["touched"], "it was sent away");
+    assert_eq!(shop.books.texts(counted, &[]).await?, ["10.50"]);
+    settled(&shop).await
 }
 
 pub(super) async fn a_wrong_parameter_is_named(ground: Arc<Ground>) -> Result<()> {

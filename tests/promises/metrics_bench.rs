@@ -82,7 +82,8 @@ fn told(mut times: Vec<Duration>) -> String {
 }
 
 async fn refresh(database: &Database, tenant: Uuid) -> Result<Counted> {
-    Ok(database.run("refresh", tenant, async |scope: &mut Scope<'_>| metrics::refresh(scope).await).await?)
+    let refresh = async |scope: &mut Scope<'_>| metrics::refresh(scope).await;
+    database.run("refresh", tenant, refresh).await?.context("nobody else counts")
 }
 
 /// Counts all days anew and tells how fast.

@@ -196,6 +196,7 @@ pub(crate) fn list(trials: &mut Trials) {
             both_precisions_agree_whatever_is_uploaded,
             what_changes_nothing_touches_nothing,
             days_that_nobody_counts_are_sent_for,
+            days_are_counted_by_one_at_a_time,
             days_counted_together_are_as_counted_alone,
             a_wrong_parameter_is_named,
             what_is_told_is_what_the_predecessor_told,
@@ -313,6 +314,12 @@ pub(crate) fn list(trials: &mut Trials) {
             products_and_customers_are_told_as_they_are,
             another_tenants_things_are_unknown,
         }
+        retention {
+            a_month_is_archived_by_what_is_wanted_at_that_moment,
+            an_archived_month_is_clean_when_it_is_of_everybody,
+            a_month_gets_no_partition_before_its_archive_is_clean,
+            a_tenant_that_is_gone_is_not_cleaned_after,
+        }
         schema { migrations_are_applied_once, every_statement_prepares }
         sessions {
             only_a_key_opens_the_door,
@@ -370,6 +377,7 @@ pub(crate) fn list(trials: &mut Trials) {
             old_entries_of_the_audit_log_go,
             exports_expire_with_their_files,
             an_archived_month_takes_its_orders_out_at_once,
+            an_archived_month_is_told_no_more,
         }
         erase { an_erased_tenant_is_gone_everywhere, an_erasure_in_the_middle_of_an_upload_leaves_nothing }
         edge { a_function_that_is_killed_in_a_request_is_replaced }
@@ -383,6 +391,7 @@ pub(crate) fn list(trials: &mut Trials) {
         price_anomalies { a_line_is_read_before_the_next_is_written, who_leaves_is_not_worked_for }
         isolation { a_loader_leaves_no_row_in_another_tenant }
         fail_points { a_function_that_fails_at_any_step_changes_nothing }
+        files { pieces_that_two_have_cut_are_read_whatever_their_versions }
         metrics { a_function_that_dies_loses_no_day }
         statistics { a_tenant_that_has_just_come_is_known }
         telemetry { a_message_carries_its_trace_on }

@@ -3,10 +3,11 @@
 use super::price_holds::hold;
 use super::prices::{reprice, set_policy, stocked};
 use super::stock::{path, update};
-use crate::support::{Answer, File, Ground, Session, Shop, at, counts, event, id, item, ndjson, order};
+use crate::support::{Answer, File, Ground, Scratch, Session, Shop, at, counts, event, id, item, ndjson, order};
 use anyhow::{Context, Result, ensure};
 use intake_domain::retention::Wishes;
-use intake_postgres::retention;
+use intake_postgres::retention::{self, Detached};
+use intake_postgres::{Client, Database, Scope, admin, metrics};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,15 +47,31 @@ async fn stored(shop: &Shop) -> Result<[i64; 3]> {
 
 /// How many orders of June 2025 the metrics tell of, counted ahead and counted now.
 async fn sold_in_june(shop: &Shop) -> Result<[u64; 2]> {
+    sold(shop, "2025-06-01", "2025-06-30").await
+}
+
+/// How many orders of these days they tell of.
+async fn sold(shop: &Shop, first: &str, last: &str) -> Result<[u64; 2]> {
     let mut sold = [0; 2];
     for (sold, precision) in sold.iter_mut().zip(["approx", "exact"]) {
-        let range = "group_by=day&start_date=2025-06-01&end_date=2025-06-30";
+        let range = format!("group_by=day&start_date={first}&end_date={last}");
         let path = format!("/api/v1/tenants/{}/metrics/sales?{range}&precision={precision}", shop.id);
         let answer = shop.get(&path).await?.json(200)?;
         let days = answer["data"].as_object().context("days")?;
         *sold = days.values().filter_map(|day| day["num_orders"].as_u64()).sum();
     }
     Ok(sold)
+}
+
+/// Takes a month out of the table, whoever works on it.
+async fn archive(owner: &mut Client, first_day: &str) -> Result<Detached> {
+    let since = Instant::now();
+    loop {
+        match retention::archive_month(owner, first_day, |_| true).await {
+            Err(error) if error.is_lock_timeout() && since.elapsed() < PATIENCE => {}
+            archived => return archived?.context("it is past"),
+        }
+    }
 }
 
 /// Sends files of a shop whose books no longer balance, since rows that were promoted are gone.
@@ -117,13 +134,7 @@ pub(super) async fn an_archived_month_takes_its_orders_out_at_once(ground: Arc<G
     for shop in [&shop, &other] {
         shop.send(&files(0, 60, "1990-05-20")).await?;
     }
-    let since = Instant::now();
-    let leaf = loop {
-        match retention::archive_month(&mut owner, "1990-05-01").await {
-            Err(error) if error.is_lock_timeout() && since.elapsed() < PATIENCE => {}
-            archived => break archived?,
-        }
-    };
+    let leaf = archive(&mut owner, "1990-05-01").await?.leaf;
     for shop in [&shop, &other] {
         assert_eq!(count(shop, "select count(*) from orders").await?, 0);
     }
@@ -170,6 +181,133 @@ pub(super) async fn an_archived_month_takes_its_orders_out_at_once(ground: Arc<G
     retention::drop_archived(&mut owner, &leaf).await?;
     let gone = "select (to_regclass($1::text) is null)::text";
     assert_eq!(shop.books.texts(gone, &[&format!("archive.{leaf}")]).await?, ["true"]);
+    Ok(())
+}
+
+/// The number that a statement gives for a tenant.
+async fn count_of(owner: &Client, tenant: Uuid, sql: &str) -> Result<i64> {
+    owner.execute("select set_config('app.tenant_id', $1, false)", &[&tenant.to_string()]).await?;
+    Ok(owner.query_one(sql, &[]).await?.get(0))
+}
+
+/// Lets a tenant have so many orders of May 1990, with their keys.
+async fn insert_orders(owner: &Client, tenant: Uuid, count: i32) -> Result<()> {
+    let insert = "with made as (
+            insert into orders
+                (tenant_id, order_id, external_order_id, total_amount, currency, order_status, order_date, created_at)
+            select $1, gen_random_uuid(), gen_random_uuid()::text, 1, 'EUR', 'confirmed', '1990-05-20', now()
+            from generate_series(1, $2)
+            returning *
+        )
+        insert into order_keys (tenant_id, external_order_id, order_id, order_date, payload_hash)
+        select tenant_id, external_order_id, order_id, order_date, '' from made";
+    owner.execute("select set_config('app.tenant_id', $1, false)", &[&tenant.to_string()]).await?;
+    owner.execute(insert, &[&tenant, &count]).await?;
+    Ok(())
+}
+
+/// A database beside the stack's, where no chores run, with a partition for May 1990.
+async fn with_may_1990(ground: &Ground) -> Result<(Scratch, Client)> {
+    let scratch = Scratch::new(ground).await?;
+    let owner = scratch.owner().await?;
+    owner.execute("select ensure_order_months('1990-05-01', '1990-05-01')", &[]).await?;
+    Ok((scratch, owner))
+}
+
+async fn add_tenant(owner: &Client) -> Result<Uuid> {
+    let tenant = Uuid::now_v7();
+    owner.execute("insert into tenants (tenant_id, name) values ($1, 'a shop')", &[&tenant]).await?;
+    Ok(tenant)
+}
+
+/// Removes what belongs to a tenant's orders in the archive, notes that the month is clean, and says whether it is.
+async fn clean(owner: &mut Client, leaf: &str, tenant: Uuid) -> Result<bool> {
+    while retention::clean_archived(owner, leaf, tenant).await? > 0 {}
+    retention::note_cleaned(owner, leaf).await?;
+    Ok(retention::archived(owner, 30).await?.is_empty())
+}
+
+pub(super) async fn an_archived_month_is_told_no_more(ground: Arc<Ground>) -> Result<()> {
+    let shop = Shop::open(&ground).await?;
+    let mut owner = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
+    owner.execute("select ensure_order_months('1991-05-01', '1991-05-01')", &[]).await?;
+    shop.send(&files(0, 60, "1991-05-20")).await?;
+    ground.drained().await?;
+    let told = async || sold(&shop, "1991-05-01", "1991-05-31").await;
+    assert_eq!(told().await?, [60, 60]);
+
+    let archived = archive(&mut owner, "1991-05-01").await?;
+    assert!(archived.touched.contains(&shop.id), "maintain sends for whom it is told of");
+    let database = Database::new(&ground.endpoints.loader_database_url, "tests")?;
+    let refresh = async |scope: &mut Scope<'_>| metrics::refresh(scope).await;
+    database.run("refresh", shop.id, refresh).await?.context("nobody else counts")?;
+    assert_eq!(told().await?, [0, 0], "whatever is left of its keys");
+    Ok(())
+}
+
+pub(super) async fn a_month_is_archived_by_what_is_wanted_at_that_moment(ground: Arc<Ground>) -> Result<()> {
+    let (scratch, mut owner) = with_may_1990(&ground).await?;
+    let tenant = add_tenant(&owner).await?;
+    let nobody_keeps = |tenants: &[(Uuid, Wishes)]| tenants.iter().all(|(_, wishes)| wishes.order_months != Some(0));
+
+    // one who wants it kept has said so, but not to the end
+    let mut other = scratch.owner().await?;
+    let saying = other.transaction().await?;
+    saying.execute("update tenants set keep_order_months = 0 where tenant_id = $1", &[&tenant]).await?;
+    let busy = retention::archive_month(&mut owner, "1990-05-01", nobody_keeps).await.expect_err("is waited for");
+    assert!(busy.is_lock_timeout(), "{busy}");
+    saying.commit().await?;
+    assert_eq!(retention::archive_month(&mut owner, "1990-05-01", nobody_keeps).await?, None);
+    assert!(retention::months(&owner).await?.contains(&"y1990m05".to_owned()));
+
+    retention::operate_wishes(&mut owner, tenant, |_| Wishes::default()).await?;
+    let archived = retention::archive_month(&mut owner, "1990-05-01", nobody_keeps).await?;
+    assert!(archived.context("it is past")?.touched.is_empty(), "nothing was sold");
+    assert!(!retention::months(&owner).await?.contains(&"y1990m05".to_owned()));
+    Ok(())
+}
+
+pub(super) async fn an_archived_month_is_clean_when_it_is_of_everybody(ground: Arc<Ground>) -> Result<()> {
+    let (_, mut owner) = with_may_1990(&ground).await?;
+    let [known, late] = [add_tenant(&owner).await?, add_tenant(&owner).await?];
+    insert_orders(&owner, late, 3).await?;
+    let leaf = archive(&mut owner, "1990-05-01").await?.leaf;
+    // as a run does that has read its tenants before one of them came
+    ensure!(!clean(&mut owner, &leaf, known).await?, "keys of another are left");
+    assert_eq!(count_of(&owner, late, "select count(*) from order_keys").await?, 3);
+    ensure!(clean(&mut owner, &leaf, late).await?, "nothing is left");
+    assert_eq!(count_of(&owner, late, "select count(*) from order_keys").await?, 0);
+    Ok(())
+}
+
+pub(super) async fn a_month_gets_no_partition_before_its_archive_is_clean(ground: Arc<Ground>) -> Result<()> {
+    let (_, mut owner) = with_may_1990(&ground).await?;
+    let tenant = add_tenant(&owner).await?;
+    insert_orders(&owner, tenant, 1).await?;
+    let leaf = archive(&mut owner, "1990-05-01").await?.leaf;
+    // as many as are worth a partition come into the default one
+    insert_orders(&owner, tenant, 10_000).await?;
+    assert_eq!(admin::make_partitions(&mut owner).await?, 0, "the key of one that is gone would count");
+    ensure!(clean(&mut owner, &leaf, tenant).await?, "nothing is left");
+    assert_eq!(admin::make_partitions(&mut owner).await?, 1);
+    assert_eq!(count_of(&owner, tenant, "select count(*) from orders").await?, 10_000);
+    assert_eq!(count_of(&owner, tenant, "select count(*) from orders_default").await?, 0);
+    Ok(())
+}
+
+pub(super) async fn a_tenant_that_is_gone_is_not_cleaned_after(ground: Arc<Ground>) -> Result<()> {
+    let (scratch, mut owner) = with_may_1990(&ground).await?;
+    let [gone, cleaned] = [add_tenant(&owner).await?, add_tenant(&owner).await?];
+    let leaf = archive(&mut owner, "1990-05-01").await?.leaf;
+    let remove = "delete from tenants where tenant_id = $1";
+    owner.execute(remove, &[&gone]).await?;
+    assert_eq!(retention::clean_archived(&mut owner, &leaf, gone).await?, 0);
+    assert_eq!(count_of(&owner, gone, "select count(*) from archive.progress").await?, 0, "nothing names it");
+
+    // and one whose row is written meanwhile is not gone before that is
+    retention::clean_archived(&mut owner, &leaf, cleaned).await?;
+    let refused = scratch.owner().await?.execute(remove, &[&cleaned]).await.expect_err("something is left");
+    assert_eq!(refused.code(), Some(&SqlState::FOREIGN_KEY_VIOLATION));
     Ok(())
 }
 

@@ -328,6 +328,8 @@ pub(super) async fn a_wrong_parameter_is_named(ground: Arc<Ground>) -> Result<()
         ("max_price", "1.005", "INVALID_DECIMAL"),
         ("start_date", "soon", "INVALID_TIMESTAMP"),
         ("end_date", "2026-02-30", "INVALID_TIMESTAMP"),
+        ("end_date", "20260131", "INVALID_TIMESTAMP"),
+        ("start_date", "2026-01-31T00:00:00[Europe/Berlin]", "INVALID_TIMESTAMP"),
         ("payload", "web", "INVALID_OBJECT"),
         ("payload", "[1]", "WRONG_TYPE"),
         ("page", "2", "UNKNOWN_FIELD"),
@@ -342,9 +344,15 @@ pub(super) async fn a_wrong_parameter_is_named(ground: Arc<Ground>) -> Result<()
     let both = vec![("start_date", "2026-02-02".to_owned()), ("end_date", "01-02-2026".to_owned())];
     let problem = shop.get(&path_of(&shop, &both)?).await?.json(400)?;
     assert_eq!(problem["errors"][0]["pointer"], "/end_date");
-    let two = vec![("q", String::new()), ("min_price", "x".to_owned())];
-    let problem = shop.get(&path_of(&shop, &two)?).await?.json(400)?;
-    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(2), "{problem:#}");
+    let all = ["limit", "fields", "q", "min_price"];
+    let problem = shop.get(&path_of(&shop, &all.map(|name| (name, String::new())).to_vec())?).await?.json(400)?;
+    assert_eq!(problem["errors"][0]["pointer"], "/limit", "no number is none of the rules': {problem:#}");
+    let values = ["0", "secret", "", "x"].map(str::to_owned);
+    let problem = shop.get(&path_of(&shop, &all.into_iter().zip(values).collect())?).await?.json(400)?;
+    let named: Vec<_> = problem["errors"].as_array().context("errors")?.iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(named, ["/limit", "/fields", "/q", "/min_price"], "{problem:#}");
+    let problem = shop.get(&format!("{}q=%FFa", path_of(&shop, &vec![])?)).await?.json(400)?;
+    assert_eq!(problem["errors"][0]["pointer"], "/q", "no text in UTF-8: {problem:#}");
     for nothing in ["'; drop table orders; --", "%", "_", "\\", "{", "$1"] {
         let (lines, _) = search(&shop, &vec![("q", nothing.to_owned())]).await?;
         assert_eq!(lines, Vec::<Value>::new());

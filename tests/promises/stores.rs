@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::{Bytes, BytesMut};
 use intake_aws::messages::ObjectCreated;
-use intake_aws::{DeadLetters, Objects, Presigned, Queue};
+use intake_aws::{DeadLetters, Objects, Presigned, Queue, URL_LIFETIME};
 use intake_domain::object_key::FileKey;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ async fn a_small_file(stores: &Stores) -> Result<()> {
     ensure!(stores.objects.sha256(&key, &head.etag, head.size_bytes).await? == *digest);
     stores.objects.create(&key, Bytes::from_static(b"other")).await?;
     ensure!(stores.objects.get(&key).await?.as_deref() == Some(&body[..]), "what lies there stays");
-    let download = stores.objects.presign_get(&key, "orders.ndjson", "application/x-ndjson").await?;
+    let download = stores.objects.presign_get(&key, "orders.ndjson", "application/x-ndjson", URL_LIFETIME).await?;
     let some = stores.http.get(&download.url).header("range", "bytes=2-10").send().await?;
     ensure!(some.status() == StatusCode::PARTIAL_CONTENT && some.bytes().await? == body[2..=10]);
     ensure!(

@@ -3,6 +3,7 @@
 mod books;
 mod connection;
 mod dice;
+mod encrypted;
 mod event_sources;
 mod events;
 mod fail_points;
@@ -29,6 +30,7 @@ mod wire;
 pub(crate) use books::Books;
 pub(crate) use connection::probe_connection;
 pub(crate) use dice::Dice;
+pub(crate) use encrypted::Encrypted;
 pub(crate) use events::{event, message, object_created};
 pub(crate) use fail_points::fail_points;
 pub(crate) use goods::{Goods, formats};

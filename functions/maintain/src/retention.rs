@@ -1,5 +1,5 @@
 //! What is past its time goes. Each kind of thing has its chore; all are made of short steps, can be run again at any time, and
-//! stop when the run's time is over: the next one goes on.
+//! stop when their time is over: the next run goes on.
 
 mod audit_log;
 mod erased;
@@ -10,13 +10,14 @@ mod sessions;
 mod stock;
 
 use intake_aws::Objects;
-use intake_domain::retention::Policy;
+use intake_domain::retention::{Policy, Wishes};
 use intake_lambda::batch::describe;
 use intake_postgres::{Client, Server, retention};
 use jiff::Timestamp;
 use lambda_runtime::Error;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -34,14 +35,30 @@ pub(crate) struct Terms {
     pub(crate) audit_days: u16,
 }
 
+/// Removes what is past its time of one kind, and returns how much it was.
+type Chore = for<'r> fn(&'r mut Run<'_>) -> Pin<Box<dyn Future<Output = Result<u64, Error>> + Send + 'r>>;
+
+/// Each kind of thing with its chore. Each has an equal part of the run's time, and of what it leaves of that those after it
+/// have more: so those that there may be most of come last.
+const KINDS: [(&str, Chore); 9] = [
+    ("erased_objects", |run| Box::pin(erased::sweep(run))),
+    ("audit_entries", |run| Box::pin(audit_log::remove(run))),
+    ("price_events", |run| Box::pin(prices::remove(run))),
+    ("exports", |run| Box::pin(exports::expire(run))),
+    ("archived_months", |run| Box::pin(orders::archive(run))),
+    ("archived_orders", |run| Box::pin(orders::clean_archive(run))),
+    ("orders", |run| Box::pin(orders::remove(run))),
+    ("stock_events", |run| Box::pin(stock::remove(run))),
+    ("sessions", |run| Box::pin(sessions::remove(run))),
+];
+
 /// One run.
 struct Run<'a> {
     owner: Client,
     objects: &'a Objects,
     terms: Terms,
-    /// Each with what holds for it.
-    tenants: Vec<(Uuid, Policy)>,
     now: Timestamp,
+    /// When the time of the kind is over that has its turn.
     until: Instant,
     /// Whose sales are to be counted anew.
     touched: BTreeSet<Uuid>,
@@ -50,6 +67,17 @@ struct Run<'a> {
 impl Run<'_> {
     fn has_time(&self) -> bool {
         Instant::now() < self.until
+    }
+
+    /// All tenants, each with what holds for it now. Their order is another one each time, so that nobody is always behind
+    /// somebody for whom the time is not enough.
+    async fn tenants(&self) -> Result<Vec<(Uuid, Policy)>, Error> {
+        let tenants = retention::tenants(&self.owner).await?;
+        let with_policy = |(tenant, wishes): &(Uuid, Wishes)| (*tenant, self.terms.policy.with(wishes));
+        let mut tenants: Vec<_> = tenants.iter().map(with_policy).collect();
+        let order = Uuid::new_v4().as_u128();
+        tenants.sort_unstable_by_key(|(tenant, _)| tenant.as_u128() ^ order);
+        Ok(tenants)
     }
 }
 
@@ -68,24 +96,15 @@ pub(crate) struct Removed {
 
 /// Removes what is past its time. What fails keeps nothing else from being done.
 pub(crate) async fn run(owner: &Server, objects: &Objects, terms: Terms) -> Result<Removed, Error> {
-    let owner = owner.connect().await?;
-    let tenants = retention::tenants(&owner).await?;
-    let tenants = tenants.iter().map(|(tenant, wishes)| (*tenant, terms.policy.with(wishes))).collect();
-    let (now, until) = (Timestamp::now(), Instant::now() + PATIENCE);
-    let mut run = Run { owner, objects, terms, tenants, now, until, touched: BTreeSet::new() };
+    let (owner, began) = (owner.connect().await?, Instant::now());
+    let mut run = Run { owner, objects, terms, now: Timestamp::now(), until: began, touched: BTreeSet::new() };
     let mut removed = Map::new();
-    let mut note = |kind: &str, done: Result<u64, Error>| match done {
-        Ok(count) => drop(removed.insert(kind.to_owned(), count.into())),
-        Err(error) => tracing::error!(kind, error = describe(&*error), "not all removed, left to the next run"),
-    };
-    note("erased_objects", erased::sweep(&mut run).await);
-    note("price_events", prices::remove(&mut run).await);
-    note("stock_events", stock::remove(&mut run).await);
-    note("exports", exports::expire(&mut run).await);
-    note("sessions", sessions::remove(&mut run).await);
-    note("audit_entries", audit_log::remove(&mut run).await);
-    note("archived_months", orders::archive(&mut run).await);
-    note("archived_orders", orders::clean_archive(&mut run).await);
-    note("orders", orders::remove(&mut run).await);
+    for ((kind, remove), kinds_left) in KINDS.iter().zip((1..=KINDS.len() as u32).rev()) {
+        run.until = Instant::now() + PATIENCE.saturating_sub(began.elapsed()) / kinds_left;
+        match remove(&mut run).await {
+            Ok(count) => drop(removed.insert((*kind).to_owned(), count.into())),
+            Err(error) => tracing::error!(kind, error = describe(&*error), "not all removed, left to the next run"),
+        }
+    }
     Ok(Removed { counts: Value::Object(removed), touched: run.touched })
 }

@@ -17,5 +17,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = intake_aws::load().await;
     let worker =
         refresh::Worker { database: address.open(&aws, "refresh-metrics")?, metrics: Queue::new(&aws, metrics_queue) };
-    batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| refresh::give_up(body)).await
+    batch::run(async |body, _| worker.handle(body).await, async |body| refresh::give_up(body)).await
 }

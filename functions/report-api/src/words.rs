@@ -5,11 +5,17 @@ use intake_lambda::Problem;
 use intake_lambda::problem::{Code, FieldCode, FieldError};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::time::Duration;
+use tokio::time::timeout;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// What the tenant's id is, in parameters of paths.
 pub(crate) const TENANT: &str = "The tenant whose key is sent.";
+
+/// How long the statements of an answer may take that is sent whole: API Gateway waits for 29 seconds
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24);
 
 /// A number of hundredths, which is written as a decimal number and never held as any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,14 @@ impl ToSchema for Instant {}
 /// The text of an object of JSON, as it is stored.
 pub(crate) fn object(text: Option<&str>) -> Result<Option<&RawValue>, serde_json::Error> {
     text.map(serde_json::from_str).transpose()
+}
+
+/// What comes of statements, if it comes in time; what is dropped then is cancelled at the server.
+///
+/// # Errors
+/// What they fail with; 503 `QUERY_TIMEOUT` after [`PATIENCE`].
+pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, intake_postgres::Error>>) -> Result<T, Problem> {
+    timeout(PATIENCE, work).await.map_or_else(|_| Err(Problem::query_timeout()), |done| done.map_err(Problem::from))
 }
 
 /// How many entries a page has: what was asked for, or what is usual.

@@ -248,8 +248,15 @@ impl Worker {
 
     /// Time is nearly up: another invocation goes on.
     async fn hand_on(&self, message: RunExport, export: &Export, attempt: i32, told: &Told) -> Result<(), Retry> {
-        if !is_resumable(export.order.format) {
+        let order = &export.order;
+        if !is_resumable(order.format) {
             let detail = "a Parquet file must be written within 14 minutes; ask for fewer rows at a time";
+            return self.fail(message, Failure::TooSlow, detail).await;
+        }
+        // a next try could not tell whether these rows are still the same, and would begin anew
+        if !exports::is_of_its_own(order.source, &order.filter) {
+            let detail = "a file whose rows are chosen by other tables or by a text must be written within 14 minutes; ask for \
+                fewer rows at a time";
             return self.fail(message, Failure::TooSlow, detail).await;
         }
         if attempt >= MAX_TRIES {

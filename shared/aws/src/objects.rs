@@ -77,7 +77,11 @@ impl Objects {
     }
 
     fn lifetime() -> Result<PresigningConfig, Error> {
-        PresigningConfig::expires_in(URL_LIFETIME).map_err(|_| Error::Unreadable("a lifetime"))
+        Self::expires_in(URL_LIFETIME)
+    }
+
+    fn expires_in(lifetime: Duration) -> Result<PresigningConfig, Error> {
+        PresigningConfig::expires_in(lifetime).map_err(|_| Error::Unreadable("a lifetime"))
     }
 
     /// A PUT of exactly so many bytes, and of exactly those where their SHA-256 is known. Where an object lies already, it
@@ -158,11 +162,18 @@ impl Objects {
         Ok(Part { number, size_bytes, etag })
     }
 
-    /// A GET of an object, which a browser saves under that name. A `Range` of it may be asked for.
+    /// A GET of an object, which a browser saves under that name, for so long, at most [`URL_LIFETIME`]. A `Range` of it may be
+    /// asked for.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn presign_get(&self, key: &str, file_name: &str, content_type: &str) -> Result<Presigned, Error> {
+    pub async fn presign_get(
+        &self,
+        key: &str,
+        file_name: &str,
+        content_type: &str,
+        lifetime: Duration,
+    ) -> Result<Presigned, Error> {
         let request = self
             .client
             .get_object()
@@ -170,7 +181,8 @@ impl Objects {
             .key(key)
             .response_content_disposition(format!("attachment; filename=\"{file_name}\""))
             .response_content_type(content_type);
-        let presigned = request.presigned(Self::lifetime()?).await.map_err(Error::call("presign GetObject"))?;
+        let lifetime = Self::expires_in(lifetime.min(URL_LIFETIME))?;
+        let presigned = request.presigned(lifetime).await.map_err(Error::call("presign GetObject"))?;
         Ok(Presigned::from(&presigned))
     }
 

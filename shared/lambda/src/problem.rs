@@ -84,6 +84,21 @@ impl Problem {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
+    /// Several problems of fields as one, of the first one's kind.
+    #[must_use]
+    pub fn together(problems: impl IntoIterator<Item = Self>) -> Self {
+        let both =
+            |one: Self, other: Self| Self::of_fields(one.code, one.errors.into_iter().chain(other.errors).collect());
+        problems.into_iter().reduce(both).unwrap_or_else(Self::our_mistake)
+    }
+
+    /// 503: a query took longer than it may.
+    #[must_use]
+    pub fn query_timeout() -> Self {
+        let detail = "the query took longer than it may; ask for less, or for a shorter time";
+        Self::new(Code::QueryTimeout, detail).retry_after(2)
+    }
+
     /// 503: a store cannot be reached. The cause is logged here and not told.
     #[must_use]
     pub fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
@@ -160,8 +175,7 @@ impl From<intake_postgres::Error> for Problem {
             }
             error if error.is_timeout() => {
                 tracing::warn!(error = crate::batch::describe(&error), "a query took too long");
-                let detail = "the query took longer than it may; ask for less, or for a shorter time";
-                Self::new(Code::QueryTimeout, detail).retry_after(2)
+                Self::query_timeout()
             }
             error => Self::internal(&error),
         }

@@ -122,7 +122,10 @@ impl Database {
     /// Begins a transaction that reads the rows of `tenant` alone, and all of them as they are at one moment: now, or when
     /// the snapshot of that name was taken. It may stay
     /// idle, and a statement may run, for as long as a function does.
-    pub(crate) async fn begin_reading(&self, tenant: Uuid, snapshot: Option<&str>) -> Result<Scope<'_>, Error> {
+    ///
+    /// # Errors
+    /// Any [`Error`] of the database.
+    pub async fn begin_reading(&self, tenant: Uuid, snapshot: Option<&str>) -> Result<Scope<'_>, Error> {
         // a statement that takes no parameters: the name is PostgreSQL's own, and is looked at all the same
         let set = match snapshot {
             None => String::new(),

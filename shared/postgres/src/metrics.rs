@@ -44,7 +44,10 @@ const WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// The categories of so many products are asked for at once.
 const PRODUCTS_AT_ONCE: usize = 50_000;
 
-/// A batch is ended after so long.
+/// Of products that have so many items all days are counted anew: that takes less than to look up as many orders.
+const MANY_ITEMS: i64 = 100_000;
+
+/// Days are added to a batch for so long.
 const BATCH_TIME: Duration = Duration::from_secs(5);
 
 /// How long whoever may have read what was changed since is waited for; a slice is promoted in less.
@@ -127,30 +130,34 @@ pub(crate) async fn days_of_orders(scope: &Scope<'_>, orders: &[Uuid]) -> Result
     Ok(rows.iter().map(|row| row.get::<_, Day>(0).0).collect())
 }
 
-/// Counts touched days anew, as many as make a good batch, and writes down those that are no longer as they were. Another one who
-/// does that for the tenant is waited for.
+/// Counts touched days anew, as many as make a good batch, at least one, and writes down those that are no longer as they were.
+/// Nothing, and `None`, where another one does that for the tenant: whoever counts asks [`is_touched`] after it has committed, and
+/// so meets all that was touched before this was called.
 ///
 /// Whoever noted a touch by what it had read may have read before another's change whose touch is taken here. So of those
 /// transactions each one is waited for that runs when the touches have been taken. One that takes too long makes the days be
 /// counted twice: now, and again later.
-pub async fn refresh(scope: &mut Scope<'_>) -> Result<Counted, Error> {
+pub async fn refresh(scope: &mut Scope<'_>) -> Result<Option<Counted>, Error> {
     refresh_within(scope, MEMORY_BYTES).await
 }
 
 /// As [`refresh`], in about so much memory. Days whose orders have more items than fit there are counted fewer at a time.
-pub async fn refresh_within(scope: &mut Scope<'_>, memory_bytes: usize) -> Result<Counted, Error> {
-    let began = Instant::now();
+pub async fn refresh_within(scope: &mut Scope<'_>, memory_bytes: usize) -> Result<Option<Counted>, Error> {
     let (name, sql) = sql!("be_alone");
-    scope.query(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    let row = scope.query_opt(name, sql, &[(&scope.tenant(), Type::UUID)]).await?;
+    if !row.is_some_and(|row| row.get("is_alone")) {
+        return Ok(None);
+    }
     let days: Vec<_> = take_touches(scope).await?.into_iter().collect();
     let mut counted = Counted::default();
     if days.is_empty() {
-        return Ok(counted);
+        return Ok(Some(counted));
     }
     counted.is_early = !await_followers(scope).await?;
     let volume = if days.len() < MANY_DAYS { Volume::default() } else { Volume::of(scope, &days).await? };
-    let mut at_once = ORDERS_AT_ONCE;
-    while counted.days < days.len() && began.elapsed() < BATCH_TIME {
+    let (began, mut at_once) = (Instant::now(), ORDERS_AT_ONCE);
+    // one that counts nothing would leave the next one where it began
+    while counted.days < days.len() && (counted.days == 0 || began.elapsed() < BATCH_TIME) {
         let run = volume.run(&days[counted.days..], at_once);
         let memory_bytes = if run.days.len() > 1 { memory_bytes } else { usize::MAX };
         if count_days(scope, &run, memory_bytes, &mut counted).await? {
@@ -168,7 +175,7 @@ pub async fn refresh_within(scope: &mut Scope<'_>, memory_bytes: usize) -> Resul
         touch_later(scope, 0, left.iter().copied(), &none).await?;
         counted.is_more = true;
     }
-    Ok(counted)
+    Ok(Some(counted))
 }
 
 /// How many orders there are, of which days. When nothing is known of them, days are counted one by one.
@@ -224,9 +231,14 @@ async fn take_touches(scope: &Scope<'_>) -> Result<BTreeSet<i32>, Error> {
     let mut days: BTreeSet<_> = row.get::<_, Vec<Day>>("days").into_iter().map(|day| day.0).collect();
     let products: Vec<Uuid> = row.get("products");
     if !products.is_empty() {
-        let (name, sql) = sql!("days_of_products");
-        let with: [Parameter<'_>; 2] = [(&scope.tenant(), Type::UUID), (&products, Type::UUID_ARRAY)];
-        days.extend(scope.query(name, sql, &with).await?.iter().map(|row| row.get::<_, Day>(0).0));
+        let with: [Parameter<'_>; 3] =
+            [(&scope.tenant(), Type::UUID), (&products, Type::UUID_ARRAY), (&MANY_ITEMS, Type::INT8)];
+        let (name, sql) = sql!("has_many_items");
+        let has_many = scope.query_opt(name, sql, &with).await?.is_some_and(|row| row.get(0));
+        // a day that was not counted yet has a touch of its own
+        let ((name, sql), with) =
+            if has_many { (sql!("counted_days"), &with[..1]) } else { (sql!("days_of_products"), &with[..2]) };
+        days.extend(scope.query(name, sql, with).await?.iter().map(|row| row.get::<_, Day>(0).0));
     }
     Ok(days)
 }

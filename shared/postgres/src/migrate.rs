@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0019_cloud_logins", include_str!("../migrations/0019_cloud_logins.sql")),
     ("0020_statistics", include_str!("../migrations/0020_statistics.sql")),
     ("0021_ends", include_str!("../migrations/0021_ends.sql")),
+    ("0022_archive", include_str!("../migrations/0022_archive.sql")),
 ];
 
 /// Any number that no other advisory lock of the database uses.

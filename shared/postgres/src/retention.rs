@@ -8,7 +8,7 @@ use crate::Error;
 use intake_domain::retention::Wishes;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::{Client, GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 macro_rules! sql {
@@ -29,8 +29,8 @@ const PRODUCTS_AT_ONCE: i64 = 200;
 /// How many of each product's go in it.
 const EVENTS_OF_PRODUCT_AT_ONCE: i64 = 500;
 
-/// How many sessions' ends are written in one transaction.
-const SESSIONS_AT_ONCE: i64 = 20;
+/// How many sessions go in one.
+const SESSIONS_AT_ONCE: i64 = 16;
 
 /// How many exports expire in one.
 const EXPORTS_AT_ONCE: i64 = 20;
@@ -39,7 +39,7 @@ const EXPORTS_AT_ONCE: i64 = 20;
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn tenants(owner: &Client) -> Result<Vec<(Uuid, Wishes)>, Error> {
+pub async fn tenants(owner: &impl GenericClient) -> Result<Vec<(Uuid, Wishes)>, Error> {
     let (name, sql) = sql!("tenants");
     let rows = owner.query(sql, &[]).await.map_err(Error::statement(name))?;
     Ok(rows.iter().map(|row| (row.get("tenant_id"), read_wishes(row))).collect())
@@ -97,20 +97,42 @@ pub async fn months(owner: &Client) -> Result<Vec<String>, Error> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Takes the partition of the month that begins on `first_day` (`2026-01-01`) out of `orders` and into the archive; returns
-/// its name there. From then on its orders are gone for everybody but the owner; what belongs to them is removed by
-/// [`clean_archived`].
+/// A month that was taken out of `orders`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detached {
+    /// The name of its table in the archive.
+    pub leaf: String,
+    /// The tenants whose sales of it are to be counted anew.
+    pub touched: Vec<Uuid>,
+}
+
+/// Takes the partition of the month that begins on `first_day` (`2026-01-01`) out of `orders` and into the archive, if
+/// `is_past` by what all tenants want at that moment; `None` if not. From then on its orders are gone for everybody but the
+/// owner, and their sales with the next count; what belongs to them is removed by [`clean_archived`].
 ///
 /// # Errors
-/// [`Error::is_lock_timeout`] when somebody reads or writes orders for longer than half a second: everybody who comes
-/// after would have to wait for this one as well.
-pub async fn archive_month(owner: &mut Client, first_day: &str) -> Result<String, Error> {
-    let (name, sql) = sql!("archive_month");
+/// [`Error::is_lock_timeout`] when somebody reads or writes orders, or changes what a tenant wants, for longer than half a
+/// second: everybody who comes after would have to wait for this one as well.
+pub async fn archive_month(
+    owner: &mut Client,
+    first_day: &str,
+    is_past: impl FnOnce(&[(Uuid, Wishes)]) -> bool,
+) -> Result<Option<Detached>, Error> {
     let transaction = owner.transaction().await.map_err(Error::statement("begin"))?;
     transaction.batch_execute("set local lock_timeout = '500ms'").await.map_err(Error::statement("lock_timeout"))?;
+    let (name, sql) = sql!("hold_tenants");
+    transaction.execute(sql, &[]).await.map_err(Error::statement(name))?;
+    if !is_past(&tenants(&transaction).await?) {
+        return Ok(None);
+    }
+    // before `orders` is locked, since it takes longer the more tenants there are; a day that is first counted between the two
+    // is noted by the clean-up
+    let (name, sql) = sql!("touch_month");
+    let touched = transaction.query(sql, &[&first_day]).await.map_err(Error::statement(name))?;
+    let (name, sql) = sql!("archive_month");
     let leaf = transaction.query_one(sql, &[&first_day]).await.map_err(Error::statement(name))?.get(0);
     commit(transaction).await?;
-    Ok(leaf)
+    Ok(Some(Detached { leaf, touched: touched.iter().map(|row| row.get(0)).collect() }))
 }
 
 /// A month in the archive that there is something to do about.
@@ -133,12 +155,16 @@ pub async fn archived(owner: &Client, days: u16) -> Result<Vec<Archived>, Error>
 }
 
 /// Removes what is left of the next orders of an archived month: their keys, and their items, but for orders that came
-/// again. Returns how many orders it went through; 0 when the month is clean of the tenant.
+/// again. Returns how many orders it went through; 0 when the month is clean of the tenant, or the tenant is gone.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
 pub async fn clean_archived(owner: &mut Client, leaf: &str, tenant: Uuid) -> Result<u64, Error> {
     let transaction = begin(owner, tenant).await?;
+    let (name, sql) = sql!("hold_tenant");
+    if transaction.query_opt(sql, &[&tenant]).await.map_err(Error::statement(name))?.is_none() {
+        return Ok(0);
+    }
     let (name, sql) = sql!("progress");
     let progress = transaction.query_opt(sql, &[&tenant, &leaf]).await.map_err(Error::statement(name))?;
     if progress.as_ref().is_some_and(|row| row.get::<_, bool>("is_done")) {
@@ -170,7 +196,7 @@ pub async fn clean_archived(owner: &mut Client, leaf: &str, tenant: Uuid) -> Res
 /// Before all orders: PostgreSQL's time begins in 4713 BC, the orders' in the year 1.
 const YEARS_BEFORE: std::time::Duration = std::time::Duration::from_secs(2_000 * 366 * 86_400);
 
-/// Notes that nothing of an archived month is left outside of it.
+/// Notes that nothing of an archived month is left outside of it, if it is clean of every tenant that there is.
 ///
 /// # Errors
 /// Any [`Error`] of the database.

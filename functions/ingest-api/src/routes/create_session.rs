@@ -16,7 +16,7 @@ use intake_domain::value::{self, Kind};
 use intake_domain::webhook::check_url;
 use intake_lambda::Problem;
 use intake_lambda::edge::idempotency::replay;
-use intake_lambda::edge::{Claimed, Json, Tenant};
+use intake_lambda::edge::{Claimed, Json, Object, Tenant};
 use intake_lambda::fail_point;
 use intake_lambda::problem::{FieldCode, FieldError};
 use intake_lambda::time::rfc3339;
@@ -46,8 +46,8 @@ pub(crate) struct Request {
     manifest: Option<Box<RawValue>>,
     /// The files. Without any, they are sent one by one with `Upload-Token`.
     #[serde(default)]
-    #[schema(max_items = 500)]
-    files: Vec<File>,
+    #[schema(value_type = Vec<File>, max_items = 500)]
+    files: Vec<Object<File>>,
     /// Do everything but the promotion.
     #[serde(default)]
     dry_run: bool,
@@ -349,7 +349,7 @@ fn check(request: &Request, part_bytes: u64, allowed_hosts: &[String]) -> Result
         wrong("/files", FieldCode::TooManyFiles, format!("must be at most {MAX_FILES}"));
     }
     let mut files = Vec::new();
-    for (at, file) in request.files.iter().enumerate() {
+    for (at, Object(file)) in request.files.iter().enumerate() {
         files.extend(check_file(file, &format!("/files/{at}"), session_policy, part_bytes, &mut errors));
     }
     if files.iter().map(|file| file.plan.parts()).sum::<u64>() > MAX_SESSION_PARTS {

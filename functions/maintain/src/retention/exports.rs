@@ -11,7 +11,10 @@ use lambda_runtime::Error;
 /// looks for files.
 pub(super) async fn expire(run: &mut Run<'_>) -> Result<u64, Error> {
     let mut sum = 0;
-    for (tenant, policy) in run.tenants.clone() {
+    for (tenant, policy) in run.tenants().await? {
+        if !run.has_time() {
+            break;
+        }
         while run.has_time() {
             let exports = retention::over_exports(&mut run.owner, tenant).await?;
             if exports.is_empty() {

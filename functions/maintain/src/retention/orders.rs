@@ -2,12 +2,14 @@
 //! many orders it has; what belongs to them follows part by part. What is past for one tenant alone is removed row by row.
 
 use super::{Run, is_busy};
-use intake_domain::retention::{first_day, is_past, orders_since_for_all};
+use intake_domain::retention::{Wishes, first_day, is_past, orders_since_for_all};
 use intake_lambda::batch::describe;
 use intake_lambda::fail_point;
-use intake_postgres::retention;
+use intake_postgres::retention::{self, Detached};
+use jiff::civil::Date;
 use lambda_runtime::Error;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How often the lock of a moment is tried for.
 const TRIES: usize = 5;
@@ -18,15 +20,26 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Takes the months that are past for everybody out of the table and returns how many they were. One that is in use all the
 /// time is left to the next run.
 pub(super) async fn archive(run: &mut Run<'_>) -> Result<u64, Error> {
-    let since: Vec<_> = run.tenants.iter().map(|(_, policy)| policy.orders_since(run.now)).collect();
-    let Some(since) = orders_since_for_all(&since) else { return Ok(0) };
+    let (policy, now) = (run.terms.policy, run.now);
+    let is_past_for_all = |day: Date, tenants: &[(Uuid, Wishes)]| {
+        let since: Vec<_> = tenants.iter().map(|(_, wishes)| policy.with(wishes).orders_since(now)).collect();
+        orders_since_for_all(&since).is_some_and(|since| is_past(day, since))
+    };
+    let tenants = retention::tenants(&run.owner).await?;
     let months = retention::months(&run.owner).await?;
     let mut archived = 0;
-    for day in months.iter().filter_map(|suffix| first_day(suffix)).filter(|day| is_past(*day, since)) {
+    for day in months.iter().filter_map(|suffix| first_day(suffix)).filter(|day| is_past_for_all(*day, &tenants)) {
+        if !run.has_time() {
+            break;
+        }
         for tries in 1..=TRIES {
-            match retention::archive_month(&mut run.owner, &day.to_string()).await {
-                Ok(leaf) => {
+            // somebody may have come, or want it kept, since
+            let is_past = |tenants: &[(Uuid, Wishes)]| is_past_for_all(day, tenants);
+            match retention::archive_month(&mut run.owner, &day.to_string(), is_past).await {
+                Ok(None) => break,
+                Ok(Some(Detached { leaf, touched })) => {
                     tracing::info!(leaf, "month archived");
+                    run.touched.extend(touched);
                     archived += 1;
                     break;
                 }
@@ -45,36 +58,33 @@ pub(super) async fn archive(run: &mut Run<'_>) -> Result<u64, Error> {
 /// orders were gone through.
 pub(super) async fn clean_archive(run: &mut Run<'_>) -> Result<u64, Error> {
     let mut sum = 0;
-    for month in retention::archived(&run.owner, run.terms.archive_days).await? {
+    let months = retention::archived(&run.owner, run.terms.archive_days).await?;
+    // read after the months: who comes later has nothing in them
+    let tenants = run.tenants().await?;
+    for month in months {
         if month.is_over {
             retention::drop_archived(&mut run.owner, &month.leaf).await?;
             tracing::info!(leaf = month.leaf, "archived month dropped");
             continue;
         }
-        let mut is_clean = true;
-        for (tenant, _) in run.tenants.clone() {
+        for (tenant, _) in &tenants {
             loop {
                 if !run.has_time() {
                     return Ok(sum);
                 }
-                match retention::clean_archived(&mut run.owner, &month.leaf, tenant).await {
+                match retention::clean_archived(&mut run.owner, &month.leaf, *tenant).await {
                     Ok(0) => break,
                     Ok(orders) => {
                         sum += orders;
-                        run.touched.insert(tenant);
+                        run.touched.insert(*tenant);
                     }
-                    Err(error) if is_busy(&error) => {
-                        is_clean = false;
-                        break;
-                    }
+                    Err(error) if is_busy(&error) => break,
                     Err(error) => return Err(error.into()),
                 }
-                fail_point!("maintain.within-archive", tenant);
+                fail_point!("maintain.within-archive", *tenant);
             }
         }
-        if is_clean {
-            retention::note_cleaned(&run.owner, &month.leaf).await?;
-        }
+        retention::note_cleaned(&run.owner, &month.leaf).await?;
     }
     Ok(sum)
 }
@@ -82,7 +92,7 @@ pub(super) async fn clean_archive(run: &mut Run<'_>) -> Result<u64, Error> {
 /// Removes what is past for its tenant and lies in no archived month, and returns how many orders it was.
 pub(super) async fn remove(run: &mut Run<'_>) -> Result<u64, Error> {
     let mut sum = 0;
-    for (tenant, policy) in run.tenants.clone() {
+    for (tenant, policy) in run.tenants().await? {
         let Some(since) = policy.orders_since(run.now) else { continue };
         while run.has_time() {
             match retention::remove_orders(&mut run.owner, tenant, since.into()).await {

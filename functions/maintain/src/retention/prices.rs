@@ -8,7 +8,7 @@ use lambda_runtime::Error;
 /// Removes those past their time and returns how many they were.
 pub(super) async fn remove(run: &mut Run<'_>) -> Result<u64, Error> {
     let mut sum = 0;
-    for (tenant, policy) in run.tenants.clone() {
+    for (tenant, policy) in run.tenants().await? {
         let Some(since) = since(policy.price_event_days, run.now) else { continue };
         while run.has_time() {
             match retention::remove_price_events(&mut run.owner, tenant, since.into()).await {

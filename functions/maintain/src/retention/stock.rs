@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Removes those past their time and returns how many they were.
 pub(super) async fn remove(run: &mut Run<'_>) -> Result<u64, Error> {
     let mut sum = 0;
-    for (tenant, policy) in run.tenants.clone() {
+    for (tenant, policy) in run.tenants().await? {
         let Some(since) = since(policy.stock_event_days, run.now) else { continue };
         // each run begins with another product, so that none is always what the time was not enough for
         let first = Uuid::new_v4();

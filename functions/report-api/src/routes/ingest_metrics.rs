@@ -2,6 +2,7 @@
 
 use crate::App;
 use crate::span::{Named, Ordered, Span, wrong};
+use crate::words::{self, PATIENCE};
 use axum::Json;
 use axum::extract::State;
 use intake_domain::sales::DAY_MICROS;
@@ -15,14 +16,11 @@ use intake_postgres::metrics::limit_time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use utoipa::ToSchema;
 
 /// How many days a span has at most: a year and a day of each end.
 const MAX_DAYS: i64 = 368;
-
-/// How long a query may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What uploads are told apart by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -176,10 +174,14 @@ pub(crate) async fn handle(
     let unit = if group_by == By::Hour { Unit::Hour } else { Unit::Day };
     // no year has too many hours
     let buckets = span.buckets(unit, &mut errors);
-    let scope = app.database.begin(tenant).await?;
-    limit_time(&scope, PATIENCE).await?;
-    let (total, by_time) = ingest_metrics::uploads(&scope, span.period, &buckets).await?;
-    scope.commit().await?;
+    let answer = async {
+        let scope = app.database.begin_reading(tenant, None).await?;
+        limit_time(&scope, PATIENCE).await?;
+        let answer = ingest_metrics::uploads(&scope, span.period, &buckets).await?;
+        scope.commit().await?;
+        Ok(answer)
+    };
+    let (total, by_time) = words::in_time(answer).await?;
     let key = |at: usize| buckets.get(at).map(|bucket| bucket.key.clone()).unwrap_or_default();
     Ok(Json(IngestMetrics {
         group_by,

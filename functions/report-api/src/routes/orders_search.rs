@@ -170,9 +170,15 @@ pub(super) async fn handle(
     Query(parameters): Query<Parameters>,
     Deadline(deadline): Deadline,
 ) -> Result<Response, Problem> {
-    let limit = words::limit(parameters.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
-    let fields = Fields::read(parameters.fields.as_deref())?;
-    let filter = parameters.filter()?;
+    let limit = words::limit(parameters.limit, DEFAULT_LIMIT, MAX_LIMIT);
+    let fields = Fields::read(parameters.fields.as_deref());
+    let (limit, fields, filter) = match (limit, fields, parameters.filter()) {
+        (Ok(limit), Ok(fields), Ok(filter)) => (limit, fields, filter),
+        (limit, fields, filter) => {
+            let problems = [limit.err(), fields.err(), filter.err()];
+            return Err(Problem::together(problems.into_iter().flatten()));
+        }
+    };
     let digest = Sha256::new_with_prefix(filter.digest(tenant)).chain_update(fields.digest()).finalize().into();
     let after = parameters.cursor.as_deref().map(|cursor| cursor::read(cursor, &digest)).transpose()?;
     let after = after.map(position);

@@ -2,6 +2,7 @@
 
 use crate::App;
 use crate::span::{Named, Ordered, Span, wrong};
+use crate::words::{self, PATIENCE};
 use axum::Json;
 use axum::extract::State;
 use intake_domain::sales::period::{Bucket, Period, Unit, Zone};
@@ -10,25 +11,18 @@ use intake_domain::sketch::ERROR_BOUND;
 use intake_domain::value::{self, Kind};
 use intake_lambda::Problem;
 use intake_lambda::edge::{Query, Tenant};
-use intake_lambda::http::Deadline;
 use intake_lambda::problem::{Code, FieldCode};
 use intake_lambda::time::epoch_micros;
 use intake_postgres::{Scope, metrics};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use utoipa::ToSchema;
 
 /// How many products or categories an answer has at most, and how many unless told.
 const MAX_LIMIT: usize = 10_000;
 const DEFAULT_LIMIT: usize = 1_000;
-
-/// How long a query may take where nothing is known of the function's deadline.
-const DEFAULT_TIME: Duration = Duration::from_secs(25);
-
-/// How long before its deadline the function stops to wait for a query.
-const MARGIN: Duration = Duration::from_secs(4);
 
 /// The key of products that have no category.
 const NO_CATEGORY: &str = "none";
@@ -270,14 +264,17 @@ pub(crate) async fn handle(
     State(app): State<Arc<App>>,
     Tenant(tenant): Tenant,
     Query(parameters): Query<Parameters>,
-    Deadline(deadline): Deadline,
 ) -> Result<Json<SalesMetrics>, Problem> {
     let question = Question::read(parameters, epoch_micros(SystemTime::now()))?;
-    let left = deadline.map(|deadline| deadline.duration_since(SystemTime::now()).unwrap_or_default());
-    let scope = app.database.begin(tenant).await?;
-    metrics::limit_time(&scope, left.map_or(DEFAULT_TIME, |left| left.saturating_sub(MARGIN))).await?;
-    let (total, mut groups, is_behind) = question.ask(&scope).await?;
-    scope.commit().await?;
+    let answer = async {
+        // what is stored and what is counted now are of one moment: an order that moves in between would be told twice
+        let scope = app.database.begin_reading(tenant, None).await?;
+        metrics::limit_time(&scope, PATIENCE).await?;
+        let answer = question.ask(&scope).await?;
+        scope.commit().await?;
+        Ok(answer)
+    };
+    let (total, mut groups, is_behind) = words::in_time(answer).await?;
     let found = arrange(&mut groups, question.limit);
     let is_exact = question.precision == Precision::Exact;
     Ok(Json(SalesMetrics {

@@ -107,7 +107,8 @@ impl Api {
                 }
                 false
             }
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => return Ok(Range::TooOld),
+            // not found: the file has expired, which the server says where it is asked for another address
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => return Ok(Range::TooOld),
             status => bail!("storage answered {status}"),
         };
         Ok(Range::Body { response, is_whole, etag })

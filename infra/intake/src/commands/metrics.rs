@@ -11,6 +11,9 @@ use uuid::Uuid;
 use crate::output::{Bar, Output, Verdict};
 use crate::target::DatabaseOptions;
 
+/// How long it waits for another one that counts.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// Options.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -63,21 +66,31 @@ pub async fn rebuild(database: &Database, tenant: Uuid, output: &Output) -> anyh
     let touch = async |scope: &mut Scope<'_>| metrics::touch_all(scope).await;
     let days = database.run("touch_all", tenant, touch).await?;
     let bar = output.bar(days as u64, Bar::Steps);
-    let mut sum = Counted { is_more: true, ..Counted::default() };
-    while sum.is_more {
+    let mut sum = Counted::default();
+    loop {
         let batch = async |scope: &mut Scope<'_>| metrics::refresh(scope).await;
-        let counted = database.run("refresh", tenant, batch).await?;
+        let Some(counted) = database.run("refresh", tenant, batch).await? else {
+            // the system counts the tenant's days, and perhaps these
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         sum.days += counted.days;
         sum.orders += counted.orders;
         sum.items += counted.items;
         sum.changed += counted.changed;
-        sum.is_more = counted.is_more;
+        sum.is_early |= counted.is_early;
         bar.inc(counted.days as u64);
-        if counted.is_early && !counted.is_more {
-            // an upload was under way: its days are counted once more
-            tokio::time::sleep(Duration::from_secs(u64::from(ONCE_MORE_SECONDS) + 1)).await;
-            sum.is_more = true;
+        let is_touched = async |scope: &mut Scope<'_>| metrics::is_touched(scope, 0).await;
+        // of what was touched meanwhile the system may have left the counting to this
+        if counted.is_more || database.run("is_touched", tenant, is_touched).await? {
+            continue;
         }
+        if !sum.is_early {
+            break;
+        }
+        // an upload was under way: days are counted once more
+        sum.is_early = false;
+        tokio::time::sleep(Duration::from_secs(u64::from(ONCE_MORE_SECONDS) + 1)).await;
     }
     bar.finish_and_clear();
     Ok(sum)

@@ -124,7 +124,7 @@ macro_rules! failures {
 
 failures! {
     TooLarge = "TOO_LARGE": "The file has more parts than an object may have.";
-    TooSlow = "TOO_SLOW": "The file was not written within the time of its tries, each of which found other rows than the one before.";
+    TooSlow = "TOO_SLOW": "The file was not written in time: in one try where it cannot be gone on with, else in twelve, each of which found other rows than the one before.";
     ExportFailed = "EXPORT_FAILED": "The file could not be written in five tries.";
     DeadLetter = "DEAD_LETTER": "The work on the export ended five times without an answer: out of memory, out of time, or a crash.";
 }

@@ -15,7 +15,7 @@ mod routes;
 
 pub use authenticate::{Authenticator, Tenant};
 pub use document::document;
-pub use extract::{Json, Path, Query, bytes};
+pub use extract::{Json, Object, Path, Query, bytes};
 pub use file::{Accepts, File};
 pub use idempotency::Claimed;
 pub use limit::{Decision, Limiter, quotas};

@@ -3,7 +3,7 @@
 
 mod reading;
 
-pub use reading::{Key, Range, RangeOfRows, Reader, Row, Rows, Snapshot, Walk};
+pub use reading::{Key, Range, RangeOfRows, Reader, Row, Rows, Snapshot, Walk, is_of_its_own};
 
 use crate::Error;
 use crate::database::Scope;

@@ -159,8 +159,9 @@ impl<'a> Bound<'a> {
 }
 
 /// Whether the database can tell which rows are meant, from themselves alone. Where it follows from other tables, too, rows may
-/// come and go without being touched.
-fn is_of_its_own(source: &Source, filter: &OrderFilter) -> bool {
+/// come and go without being touched, and a file of them is not gone on with.
+#[must_use]
+pub fn is_of_its_own(source: &Source, filter: &OrderFilter) -> bool {
     match source.name {
         _ if filter.text.is_some() => false,
         "orders" => filter.products.is_empty(),

@@ -10,7 +10,7 @@ use intake_domain::export::{Column, Format, SOURCES, Source, State};
 use intake_domain::format::Compression;
 use intake_domain::order_filter::{Conditions, OrderFilter};
 use intake_lambda::edge::idempotency::replay;
-use intake_lambda::edge::{Claimed, Json, Tenant};
+use intake_lambda::edge::{Claimed, Json, Object, Tenant};
 use intake_lambda::problem::{FieldCode, FieldError};
 use intake_lambda::{Problem, fail_point};
 use intake_postgres::exports::{self, Order};
@@ -43,7 +43,8 @@ pub(crate) struct Request {
     #[schema(min_items = 1)]
     columns: Option<Vec<String>>,
     /// Which rows; all unless told.
-    filters: Option<Filters>,
+    #[schema(value_type = Option<Filters>)]
+    filters: Option<Object<Filters>>,
     /// Of CSV: whether an apostrophe is put before texts that a spreadsheet would run as a formula; `true` unless told.
     spreadsheet_safe: Option<bool>,
 }
@@ -210,7 +211,7 @@ fn read(request: &Request) -> Result<Order, Vec<FieldError>> {
             Ok(chosen) => columns = chosen,
             Err(error) => wrong.push(error),
         }
-        match request.filters.as_ref().map(|filters| filters.read(source)).transpose() {
+        match request.filters.as_ref().map(|Object(filters)| filters.read(source)).transpose() {
             Ok(read) => filter = read.unwrap_or_default(),
             Err(errors) => wrong.extend(errors),
         }

@@ -1,0 +1,1 @@
+select touch_order_month(to_date($1, 'YYYY-MM-DD'))
