@@ -19,7 +19,7 @@ use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -323,11 +323,13 @@ pub(super) async fn of_two_with_one_key_none_is_answered_what_is_not_so(ground: 
         bad.hang(if is_told { &["PUT"] } else { &["PUT", "HEAD"] });
         let other = async {
             // until it is declared, or held by who is about to give it up
+            let since = Instant::now();
             let (all, free) =
                 ("select file_id::text from files", "select file_id::text from files for update skip locked");
             while shop.books.texts(all, &[]).await?.is_empty()
                 || shop.books.texts(free, &[]).await?.is_empty() == is_told
             {
+                ensure!(since.elapsed() < 3 * PATIENCE, "nobody declares it, or holds it");
                 sleep(Duration::from_millis(20)).await;
             }
             if is_told {
