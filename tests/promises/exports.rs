@@ -8,9 +8,10 @@ use flate2::read::MultiGzDecoder;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use intake_aws::messages::RunExport;
+use intake_domain::reject::Code;
 use reqwest::header::{LOCATION, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -250,7 +251,8 @@ fn as_read(kind: &str, value: &Value) -> Value {
 
 pub(super) async fn parquet_opens_where_others_open_it(ground: Arc<Ground>) -> Result<()> {
     let shop = stocked(&ground, 700).await?;
-    for (dataset, count) in [("orders", 700), ("order_items", 700), ("products", 7), ("stock", 7), ("price_events", 3)]
+    for (dataset, count) in
+        [("orders", 700), ("order_items", 700), ("products", 7), ("customers", 5), ("stock", 7), ("price_events", 3)]
     {
         let (lines, parquet) = ["json", "parquet"].map(|format| json!({"format": format, "dataset": dataset})).into();
         let ((_, lines), (status, file)) = tokio::try_join!(taken_out(&shop, &lines), taken_out(&shop, &parquet))?;
@@ -303,6 +305,22 @@ pub(super) async fn parquet_opens_where_others_open_it(ground: Arc<Ground>) -> R
 
 pub(super) async fn what_is_taken_out_can_be_sent_again(ground: Arc<Ground>) -> Result<()> {
     let shop = stocked(&ground, 400).await?;
+    // an empty text is none, and PostgreSQL writes objects otherwise than they came: with spaces, and numbers without exponents
+    let with = |number: u64, payload: &str| {
+        let row = at(order(number, "2026-01-31"), "customer_name_snapshot", "").to_string();
+        format!("{},\"raw_payload\":{payload}}}", row.trim_end_matches('}'))
+    };
+    let long = |number: &str, count: usize| format!("{{\"a\":[{}]}}", vec![number; count].join(","));
+    let rows = [
+        with(9_001, r#"{"price": 1.50, "n": 1e3, "text": "a, b: \" c\\", "list": [1,2, {"": null}]}"#),
+        with(9_002, &long("1e20", 45_000)),
+        with(9_003, &long("1", 400_000)),
+        with(9_004, &long("1e300", 4_000)),
+    ];
+    let (session, status) = shop.send(&[File::new("orders.ndjson", crate::support::lines(rows))]).await?;
+    ensure!(counts(&status) == [4, 3, 0, 0, 1], "{status:#}");
+    let refused = shop.rejects(&session, 10).await?;
+    ensure!(refused[0].errors[0].code == Code::InvalidObject, "{:?}", refused[0].errors);
     for (format, options) in [("json", json!({})), ("csv", json!({"spreadsheet_safe": false}))] {
         for dataset in ["customers", "products", "orders", "order_items", "price_events"] {
             let mut body = json!({"format": format, "dataset": dataset, "compression": "gzip"});
@@ -417,6 +435,8 @@ pub(super) async fn a_wrong_order_is_pointed_at(ground: Arc<Ground>) -> Result<(
         (json!({"format": "csv", "dataset": "tenants"}), "/dataset"),
         (json!({"format": "csv", "columns": ["order_id", "payload_hash"]}), "/columns/1"),
         (json!({"format": "csv", "filters": {"colour": "red"}}), "/filters/colour"),
+        (json!({"format": "csv", "filters": [null, null, null, null, null, null, null, null]}), "/filters"),
+        (json!({"format": "csv", "filters": {"end_date": "20260131"}}), "/filters/end_date"),
         (json!({"format": "csv", "filters": {"min_price": "cheap"}}), "/filters/min_price"),
         (json!({"format": "csv", "filters": {"start_date": "31.02.2026"}}), "/filters/start_date"),
         (json!({"format": "csv", "dataset": "products", "filters": {"q": "x"}}), "/filters/q"),
@@ -539,14 +559,21 @@ pub(super) async fn a_cancelled_export_leaves_nothing(ground: Arc<Ground>) -> Re
     ensure!(ground.deliver("RunExport", &serde_json::to_string(&message)?).await?);
     ensure!(left(&shop).await? == [0, 0], "{:?} are left", left(&shop).await?);
 
-    // one that is there has ended, and expires by the clock
+    // one that is there has ended, and expires by the clock: seven days after it was ordered
     let (done, _) = taken_out(&shop, &json!({"format": "csv", "dataset": "stock"})).await?;
     let path = format!("{}/{}", path_of(&shop), done["export_id"].as_str().context("an id")?);
     let late = shop.post(&format!("{path}/cancel"), &json!({})).await?;
     ensure!(late.json(409)?["code"] == "EXPORT_ENDED", "{late:?}");
-    let owner = intake_postgres::connect(&ground.endpoints.owner_database_url).await?;
-    owner.execute("select set_config('app.tenant_id', $1, false)", &[&shop.id.to_string()]).await?;
-    owner.execute("update exports set expires_at = now() where tenant_id = $1", &[&shop.id]).await?;
+    let days = "select distinct (expires_at - created_at)::text from exports";
+    ensure!(shop.books.texts(days, &[]).await? == ["7 days"]);
+    let soon = "update exports set expires_at = now() + interval '5 minutes' where tenant_id = $1";
+    shop.books.execute(soon, &[&shop.id]).await?;
+    let address = shop.get(&format!("{path}/download")).await?;
+    let address = Url::parse(address.header("location").context("an address")?)?;
+    let lifetime =
+        address.query_pairs().find(|(name, _)| name == "X-Amz-Expires").context("a lifetime")?.1.parse::<u64>()?;
+    ensure!((200..=300).contains(&lifetime), "it leads nowhere after {lifetime} s");
+    shop.books.execute("update exports set expires_at = now() where tenant_id = $1", &[&shop.id]).await?;
     let expired = shop.get(&path).await?.json(200)?;
     ensure!(expired["status"] == "expired" && expired["manifest"]["rows"] == 7, "{expired}");
     let expired = shop.get(&format!("{path}/download")).await?;

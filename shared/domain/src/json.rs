@@ -6,6 +6,8 @@
 //! digest over the text would take it for another one. [`canonical`] writes both alike: `canonical(text)` is
 //! `canonical(text::jsonb::text)`. Two objects that differ in a number's trailing zeros stay two, as `jsonb` shows them.
 
+use crate::chunk::MAX_LINE_BYTES;
+use memchr::memchr2;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use thiserror::Error;
@@ -23,6 +25,11 @@ const MAX_EXPONENT: i32 = 300;
 /// worst `1e6,` becomes `1000000,`, twice as long.
 const SPARE_DIGITS: usize = 4;
 
+/// How long an object may be when it is taken out again, with its numbers written out and without white space, in bytes. So an
+/// order that is taken out fits into a line, and can be sent again: its other fields take less than what is left of one, even
+/// where each character of theirs is an escape.
+const MAX_BYTES: usize = MAX_LINE_BYTES - (32 << 10);
+
 /// Why an object cannot be stored.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unstorable {
@@ -38,6 +45,9 @@ pub enum Unstorable {
     /// `numeric` has limits, and so have digits that an exponent stands for.
     #[error("a number is too large or too long")]
     Number,
+    /// `jsonb` writes its numbers out: `1e300` takes 301 digits there.
+    #[error("with its numbers written out it is longer than 992 KiB")]
+    TooLong,
     /// It is no JSON; what a JSON reader has passed never is that.
     #[error("not JSON")]
     Malformed,
@@ -49,17 +59,53 @@ pub enum Unstorable {
 /// # Errors
 /// Why `jsonb` would refuse it.
 pub fn canonical(token: &str) -> Result<Cow<'_, str>, Unstorable> {
-    let mut reader = Reader { token, at: 0, members: Vec::new() };
+    let mut reader = Reader { token, at: 0, members: Vec::new(), longer: 0 };
     let mut out = Vec::with_capacity(token.len());
     reader.value(&mut out, 0)?;
     reader.skip_space();
     if reader.at != token.len() {
         return Err(Unstorable::Malformed);
     }
+    if out.len() + reader.longer > MAX_BYTES {
+        return Err(Unstorable::TooLong);
+    }
     if out == token.as_bytes() {
         return Ok(Cow::Borrowed(token));
     }
     String::from_utf8(out).map(Cow::Owned).map_err(|_| Unstorable::Malformed)
+}
+
+/// JSON as `jsonb` writes it without the space that it puts after each comma and colon.
+#[must_use]
+pub fn without_spaces(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let (mut out, mut kept, mut at) = (String::new(), 0, 0);
+    while let Some(next) = memchr2(b'"', b' ', &bytes[at..]) {
+        at += next;
+        if bytes[at] == b' ' {
+            if kept == 0 {
+                out.reserve(text.len());
+            }
+            out.push_str(&text[kept..at]);
+            at += 1;
+            kept = at;
+            continue;
+        }
+        at += 1;
+        // a string ends with the first quote that no backslash is before
+        while let Some(next) = memchr2(b'"', b'\\', &bytes[at..]) {
+            let is_end = bytes[at + next] == b'"';
+            at = (at + next + if is_end { 1 } else { 2 }).min(bytes.len());
+            if is_end {
+                break;
+            }
+        }
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[kept..]);
+    Cow::Owned(out)
 }
 
 /// Where a member of an object stands in what was written: its key, and behind it the colon and the value.
@@ -75,6 +121,8 @@ struct Reader<'a> {
     at: usize,
     /// Members of the objects that are open, the innermost one's last.
     members: Vec<Member>,
+    /// How much longer what was written is when its numbers are written out, in bytes.
+    longer: usize,
 }
 
 impl Reader<'_> {
@@ -225,7 +273,9 @@ impl Reader<'_> {
             out.extend_from_slice(number.as_bytes());
             return Ok(());
         }
-        write_number(out, number)
+        let before = out.len();
+        self.longer += write_number(out, number)? - (out.len() - before);
+        Ok(())
     }
 
     fn word(&mut self, out: &mut Vec<u8>) -> Result<(), Unstorable> {
@@ -238,8 +288,9 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a number by what `numeric` keeps of it: its value, and how many digits are shown behind the point.
-fn write_number(out: &mut Vec<u8>, number: &str) -> Result<(), Unstorable> {
+/// Writes a number by what `numeric` keeps of it: its value, and how many digits are shown behind the point. Returns how long it
+/// is written out, in bytes.
+fn write_number(out: &mut Vec<u8>, number: &str) -> Result<usize, Unstorable> {
     let (mantissa, exponent) = match number.find(['e', 'E']) {
         Some(at) => (&number[..at], number[at + 1..].parse::<i32>().map_err(|_| Unstorable::Number)?),
         None => (number, 0),
@@ -281,7 +332,7 @@ fn write_number(out: &mut Vec<u8>, number: &str) -> Result<(), Unstorable> {
     } else {
         out.extend_from_slice(format!("0.{digits:0>shift$}").as_bytes());
     }
-    Ok(())
+    Ok(sign.len() + long)
 }
 
 #[cfg(test)]
@@ -362,6 +413,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_too_long_when_it_is_written_out_is_refused() {
+        // what one takes written out, and its comma
+        for (number, bytes) in
+            [("1e300", 301), ("-1e-300", 303), ("1.5e20", 21), ("1234567.5", 9), ("7", 1), ("\"\\u0061\"", 3)]
+        {
+            let of = |count: usize| canonical(&format!("[{}]", vec![number; count].join(", "))).map(drop);
+            let most = (MAX_BYTES - 1) / (bytes + 1);
+            assert_eq!((of(most), of(most + 1)), (Ok(()), Err(Unstorable::TooLong)), "{number}");
+        }
+    }
+
+    #[test]
+    fn spaces_go_but_for_those_of_strings() {
+        for (text, wanted) in [
+            (
+                r#"{"a": [1, "x, y: \" , z", {"b": null}], "c d": ""}"#,
+                r#"{"a":[1,"x, y: \" , z",{"b":null}],"c d":""}"#,
+            ),
+            (r#"{"\\": "\\", "é ü": " é "}"#, r#"{"\\":"\\","é ü":" é "}"#),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            (r#""not \"#, r#""not \"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(without_spaces(text), wanted);
+        }
+    }
+
     /// A JSON value and another spelling of the same.
     fn twins() -> impl Strategy<Value = (String, String)> {
         let leaf = prop_oneof![
@@ -419,11 +498,12 @@ mod tests {
             prop_assert!(matches!(canonical(&canon), Ok(Cow::Borrowed(_))), "{} is its own form", canon);
             prop_assert!(canon.len() <= 2 * one.len());
             prop_assert_eq!(meaning(&one), meaning(&canon));
+            prop_assert_eq!(meaning(&one), meaning(&without_spaces(&other)));
         }
 
         #[test]
         fn no_text_panics(text in any::<String>(), around in "[\\[\\]{}:,\"\\\\0-9.eE+ -]{0,20}") {
-            let _ = (canonical(&text), canonical(&around));
+            let _ = (canonical(&text), canonical(&around), without_spaces(&text), without_spaces(&around));
         }
     }
 }

@@ -150,11 +150,21 @@ pub fn when(text: &str) -> Result<When, Refusal> {
         _ => None,
     };
     let iso = day_first.as_deref().unwrap_or(text);
+    // of ISO 8601 a day has other forms, too, which stand for its first moment elsewhere
     let is_day = iso.len() == 10;
+    let is_instant = matches!(iso.as_bytes().get(10), Some(b'T' | b't' | b' '));
+    let unreadable = || (Code::InvalidTimestamp, "must be YYYY-MM-DD, DD-MM-YYYY or a time of ISO 8601".to_owned());
+    if !is_day && !is_instant && !iso.is_empty() {
+        return Err(unreadable());
+    }
+    // a `+` in a query that nobody encoded has become a space
+    let offset = iso.get(11..).and_then(|time| time.find(' ')).map(|at| 11 + at);
+    let mended = offset.map(|at| format!("{}+{}", &iso[..at], &iso[at + 1..]));
+    let iso = mended.as_deref().unwrap_or(iso);
     match value::read_cell(Kind::Timestamp, iso) {
         Ok(Value::Micros(start)) => Ok(When { start, end: start + if is_day { DAY_MICROS } else { 1 } }),
         Err((code @ Code::OutOfRange, detail)) => Err((code, detail)),
-        _ => Err((Code::InvalidTimestamp, "must be YYYY-MM-DD, DD-MM-YYYY or a time of ISO 8601".to_owned())),
+        _ => Err(unreadable()),
     }
 }
 
@@ -280,9 +290,22 @@ mod tests {
         assert_eq!((when("1970-01-02"), when("02-01-1970")), (Ok(day), Ok(day)));
         assert_eq!(when("1970-01-01T00:00:01"), Ok(When { start: 1_000_000, end: 1_000_001 }));
         assert_eq!(when("1970-01-01T01:00:01+01:00"), Ok(When { start: 1_000_000, end: 1_000_001 }));
-        for wrong in
-            ["", "1970", "1970-1-2", "02/01/1970", "32-01-1970", "1970-02-30", "yesterday", "dd-mm-yyyy", "é2-01-1970"]
-        {
+        assert_eq!(when("1970-01-01T01:00:01 01:00"), Ok(When { start: 1_000_000, end: 1_000_001 }));
+        assert_eq!(when("1970-01-01 00:00:01"), Ok(When { start: 1_000_000, end: 1_000_001 }));
+        for wrong in [
+            "",
+            "1970",
+            "1970-1-2",
+            "02/01/1970",
+            "32-01-1970",
+            "1970-02-30",
+            "19700102",
+            "1970-01-02[UTC]",
+            "1970-01-01T00:00:00[Europe/Berlin]",
+            "yesterday",
+            "dd-mm-yyyy",
+            "é2-01-1970",
+        ] {
             assert_eq!(when(wrong).expect_err(wrong).0, Code::InvalidTimestamp, "{wrong}");
         }
         assert_eq!(when("01-01-0000").expect_err("no year").0, Code::OutOfRange);

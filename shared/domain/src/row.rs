@@ -256,7 +256,12 @@ pub(crate) fn assemble<'a>(
         }
     }
     let mut take = |name: &str, slot: Slot, kind: Kind, missing: Missing| {
-        let refusal = match (value_of(slot, kind), missing) {
+        // an empty cell of CSV cannot be told from none, and a file means the same in every format
+        let value = match value_of(slot, kind) {
+            Ok(Value::Text(text)) if text.is_empty() && missing != Missing::Refused => Ok(Value::Null),
+            value => value,
+        };
+        let refusal = match (value, missing) {
             (Ok(Value::Null), Missing::Refused) => (Code::MissingField, "the field is required".to_owned()),
             (Ok(Value::Null), Missing::Text(text)) => return Value::Text(Cow::Borrowed(text)),
             (Ok(Value::Null), Missing::Bool(truth)) => return Value::Bool(truth),
@@ -312,12 +317,13 @@ mod tests {
     #[test]
     fn defaults_stand_in_for_missing_fields_and_nulls() {
         let line = format!(
-            r#"{{"order_id":"{ID}","external_order_id":"A-1","total_amount":0,"order_date":"2026-01-01T00:00:00","currency":null,"x":[1]}}"#
+            r#"{{"order_id":"{ID}","external_order_id":"A-1","total_amount":0,"order_date":"2026-01-01T00:00:00","currency":null,"customer_name_snapshot":"","x":[1]}}"#
         );
         let row = parse(dataset::by_name("orders").expect("orders"), TENANT, line.as_bytes()).expect("a row");
         assert_eq!(row.values[6], Value::Text("USD".into()));
         assert_eq!(row.values[7], Value::Text("pending".into()));
         assert_eq!(row.values[9], Value::Null);
+        assert_eq!(row.values[3], Value::Null, "an empty text is none, as in CSV");
         assert_eq!(row.created_at, None);
     }
 

@@ -1,6 +1,7 @@
 //! Rows as text: CSV (RFC 4180) and lines of JSON.
 
 use super::{Column, Format};
+use crate::json::without_spaces;
 use memchr::{memchr2, memchr3};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -119,10 +120,13 @@ impl TextWriter {
 
     fn csv(&self, out: &mut Vec<u8>, cell: Cell<'_>) {
         match cell {
+            // a line with nothing on it would be none
+            Cell::Null if self.before.len() == 1 => quoted(out, ""),
             Cell::Null => {}
             Cell::Text(text) if self.spreadsheet_safe => quoted(out, &defused(text)),
-            Cell::Json(text) if self.spreadsheet_safe => quoted(out, &defused_json(text)),
-            Cell::Text(text) | Cell::Json(text) => quoted(out, text),
+            Cell::Json(text) if self.spreadsheet_safe => quoted(out, &defused_json(&without_spaces(text))),
+            Cell::Text(text) => quoted(out, text),
+            Cell::Json(text) => quoted(out, &without_spaces(text)),
             other => plain(out, other),
         }
     }
@@ -151,7 +155,7 @@ fn json(out: &mut Vec<u8>, cell: Cell<'_>) {
         Cell::Null => out.extend_from_slice(b"null"),
         // writing into memory does not fail, and a text is always JSON
         Cell::Text(text) => drop(serde_json::to_writer(out, text)),
-        Cell::Json(text) => out.extend_from_slice(text.as_bytes()),
+        Cell::Json(text) => out.extend_from_slice(without_spaces(text).as_bytes()),
         Cell::Uuid(_) | Cell::Micros(_) => {
             out.push(b'"');
             plain(out, cell);
@@ -273,11 +277,12 @@ mod tests {
             "{\"a\":\"1d000000-0000-4000-8000-000000000001\",\"b\":-0.05,\"c\":\"2026-01-01T00:00:00.000001Z\",\"d\":true}\n"
         );
         let cells = [Cell::Null, Cell::Text(""), Cell::Text("a \"b\", c"), Cell::Json("{\"n\": [1, \"x\"]}")];
-        assert_eq!(text_of(Format::Csv, true, &cells), ",\"\",\"a \"\"b\"\", c\",\"{\"\"n\"\": [1, \"\"x\"\"]}\"\r\n");
+        assert_eq!(text_of(Format::Csv, true, &cells), ",\"\",\"a \"\"b\"\", c\",\"{\"\"n\"\":[1,\"\"x\"\"]}\"\r\n");
         assert_eq!(
             text_of(Format::Json, true, &cells),
-            "{\"a\":null,\"b\":\"\",\"c\":\"a \\\"b\\\", c\",\"d\":{\"n\": [1, \"x\"]}}\n"
+            "{\"a\":null,\"b\":\"\",\"c\":\"a \\\"b\\\", c\",\"d\":{\"n\":[1,\"x\"]}}\n"
         );
+        assert_eq!(text_of(Format::Csv, true, &[Cell::Null]), "\"\"\r\n", "no empty line");
     }
 
     #[test]

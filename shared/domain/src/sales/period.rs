@@ -76,6 +76,10 @@ impl End {
         if is_short {
             return date(text).map(Self::Day);
         }
+        if text.contains('[') {
+            // the zone of RFC 9557, which would be passed over
+            return None;
+        }
         let has_offset = text.ends_with(['Z', 'z']) || text.get(10..).is_some_and(|time| time.contains(['+', '-']));
         // a `+` in a query that nobody encoded has become a space
         let mended = text.get(11..).is_some_and(|time| time.contains(' ')).then(|| {
@@ -308,6 +312,7 @@ mod tests {
             "2026/01/01",
             "2026-01-01T25:00:00",
             "2026-01-01T00:00:00+99:00",
+            "2026-01-01T00:00:00[Europe/Berlin]",
             "-000001-01-01T00:00:00Z",
             "2026-W01-1",
             "٢٠٢٦-٠١-٠١",
