@@ -568,8 +568,7 @@ pub(super) async fn a_cancelled_export_leaves_nothing(ground: Arc<Ground>) -> Re
     ensure!(shop.books.texts(days, &[]).await? == ["7 days"]);
     let soon = "update exports set expires_at = now() + interval '5 minutes' where tenant_id = $1";
     shop.books.execute(soon, &[&shop.id]).await?;
-    let address = shop.get(&format!("{path}/download")).await?;
-    let address = Url::parse(address.header("location").context("an address")?)?;
+    let address = Url::parse(&place(&shop, done["export_id"].as_str().context("an id")?.parse()?).await?)?;
     let lifetime =
         address.query_pairs().find(|(name, _)| name == "X-Amz-Expires").context("a lifetime")?.1.parse::<u64>()?;
     ensure!((200..=300).contains(&lifetime), "it leads nowhere after {lifetime} s");

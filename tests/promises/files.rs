@@ -90,6 +90,8 @@ pub(super) async fn pieces_that_two_have_cut_are_read_whatever_their_versions(gr
         ground.set_variable(function, "AWS_ENDPOINT_URL_S3", Some(&line.url)).await?;
     }
     let done = two_cut_a_packed_file(&ground).await;
+    // what is at work when the function changes would die
+    ground.drained().await?;
     for function in functions {
         ground.set_variable(function, "AWS_ENDPOINT_URL_S3", None).await?;
     }

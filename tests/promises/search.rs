@@ -351,8 +351,6 @@ pub(super) async fn a_wrong_parameter_is_named(ground: Arc<Ground>) -> Result<()
     let problem = shop.get(&path_of(&shop, &all.into_iter().zip(values).collect())?).await?.json(400)?;
     let named: Vec<_> = problem["errors"].as_array().context("errors")?.iter().map(|error| &error["pointer"]).collect();
     assert_eq!(named, ["/limit", "/fields", "/q", "/min_price"], "{problem:#}");
-    let problem = shop.get(&format!("{}q=%FFa", path_of(&shop, &vec![])?)).await?.json(400)?;
-    assert_eq!(problem["errors"][0]["pointer"], "/q", "no text in UTF-8: {problem:#}");
     for nothing in ["'; drop table orders; --", "%", "_", "\\", "{", "$1"] {
         let (lines, _) = search(&shop, &vec![("q", nothing.to_owned())]).await?;
         assert_eq!(lines, Vec::<Value>::new());

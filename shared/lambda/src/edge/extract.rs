@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use percent_encoding::percent_decode_str;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -131,20 +130,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 /// The parameters of a query.
 ///
 /// # Errors
-/// 400 with the name of a parameter that is unknown, doubled, no text, or has a value that it cannot have.
+/// 400 with the name of a parameter that is unknown, doubled or has a value that it cannot have.
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        if let Some(pair) = query.split('&').find(|pair| percent_decode_str(pair).decode_utf8().is_err()) {
-            let name = percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy();
-            let refusal = FieldError::new(format!("/{name}"), FieldCode::InvalidValue, "is not encoded in UTF-8");
-            return Err(Problem::of_fields(Code::InvalidQuery, vec![refusal]));
-        }
-        let query = form_urlencoded::parse(query.as_bytes());
+        let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(query)).map(Self).map_err(|error| {
             let refusal = refusal(error.path(), &error.inner().to_string());
             Problem::of_fields(Code::InvalidQuery, vec![refusal])
