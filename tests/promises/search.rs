@@ -244,7 +244,7 @@ pub(super) async fn a_line_is_exact_and_has_the_fields_that_were_asked_for(groun
         r#""customer_id":"1d000000-0000-4000-8000-000000000007","customer_name_snapshot":"Ada\n","#,
         r#""customer_email_snapshot":"ada@example.org","total_amount":9999999999.99,"currency":"EUR","#,
         r#""order_status":"shipped","order_date":"2026-01-31T01:04:05.678901Z","#,
-        r#""raw_payload":{"n": 12345678901234567890.5, "list": [1, null]},"created_at":"2026-02-01T00:00:00Z"}"#,
+        r#""raw_payload":{"n":12345678901234567890.5,"list":[1,null]},"created_at":"2026-02-01T00:00:00Z"}"#,
     );
     assert_eq!(line, expected);
     let (lines, _) = search(&shop, &vec![("fields", "total_amount,order_id".to_owned())]).await?;

@@ -2,6 +2,7 @@
 
 use crate::words::{self, Decimal, Instant};
 use intake_domain::dataset;
+use intake_domain::json::without_spaces;
 use intake_lambda::Problem;
 use intake_lambda::problem::FieldCode;
 use intake_postgres::orders::Order;
@@ -124,7 +125,8 @@ impl Serialize for Shown<'_> {
                 "order_status" => map.serialize_entry(name, order.status())?,
                 "order_date" => map.serialize_entry(name, &Instant(order.date()))?,
                 "raw_payload" => {
-                    let payload = words::object(order.payload()).map_err(S::Error::custom)?;
+                    let payload = order.payload().map(without_spaces);
+                    let payload = words::object(payload.as_deref()).map_err(S::Error::custom)?;
                     map.serialize_entry(name, &payload)?;
                 }
                 _ => map.serialize_entry(name, &Instant(order.created_at()))?,

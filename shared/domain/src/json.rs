@@ -7,7 +7,6 @@
 //! `canonical(text::jsonb::text)`. Two objects that differ in a number's trailing zeros stay two, as `jsonb` shows them.
 
 use crate::chunk::MAX_LINE_BYTES;
-use memchr::memchr2;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use thiserror::Error;
@@ -25,10 +24,10 @@ const MAX_EXPONENT: i32 = 300;
 /// worst `1e6,` becomes `1000000,`, twice as long.
 const SPARE_DIGITS: usize = 4;
 
-/// How long an object may be when it is taken out again, with its numbers written out and without white space, in bytes. So an
-/// order that is taken out fits into a line, and can be sent again: its other fields take less than what is left of one, even
+/// How long an object may be when it is taken out again, with its numbers written out and without white space, in bytes. So a
+/// row that is taken out fits into a line, and can be sent again: its other fields take less than what is left of one, even
 /// where each character of theirs is an escape.
-const MAX_BYTES: usize = MAX_LINE_BYTES - (32 << 10);
+pub(crate) const MAX_BYTES: usize = MAX_LINE_BYTES - (32 << 10);
 
 /// Why an object cannot be stored.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -59,14 +58,8 @@ pub enum Unstorable {
 /// # Errors
 /// Why `jsonb` would refuse it.
 pub fn canonical(token: &str) -> Result<Cow<'_, str>, Unstorable> {
-    let mut reader = Reader { token, at: 0, members: Vec::new(), longer: 0 };
-    let mut out = Vec::with_capacity(token.len());
-    reader.value(&mut out, 0)?;
-    reader.skip_space();
-    if reader.at != token.len() {
-        return Err(Unstorable::Malformed);
-    }
-    if out.len() + reader.longer > MAX_BYTES {
+    let (out, written_out_bytes) = spelled(token)?;
+    if written_out_bytes > MAX_BYTES {
         return Err(Unstorable::TooLong);
     }
     if out == token.as_bytes() {
@@ -75,31 +68,40 @@ pub fn canonical(token: &str) -> Result<Cow<'_, str>, Unstorable> {
     String::from_utf8(out).map(Cow::Owned).map_err(|_| Unstorable::Malformed)
 }
 
+/// The one spelling, and how long it is with its numbers written out; what a key had that stands again further on counts, too.
+fn spelled(token: &str) -> Result<(Vec<u8>, usize), Unstorable> {
+    let mut reader = Reader { token, at: 0, members: Vec::new(), longer: 0 };
+    let mut out = Vec::with_capacity(token.len());
+    reader.value(&mut out, 0)?;
+    reader.skip_space();
+    if reader.at != token.len() {
+        return Err(Unstorable::Malformed);
+    }
+    let written_out_bytes = out.len() + reader.longer;
+    Ok((out, written_out_bytes))
+}
+
 /// JSON as `jsonb` writes it without the space that it puts after each comma and colon.
 #[must_use]
 pub fn without_spaces(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let (mut out, mut kept, mut at) = (String::new(), 0, 0);
-    while let Some(next) = memchr2(b'"', b' ', &bytes[at..]) {
-        at += next;
-        if bytes[at] == b' ' {
-            if kept == 0 {
-                out.reserve(text.len());
+    let (mut out, mut kept, mut at, mut is_in_string) = (String::new(), 0, 0, false);
+    // most objects are short, and so is what stands between their quotes: a search for the next one costs more than a look at each
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => is_in_string = !is_in_string,
+            // what follows ends no string
+            b'\\' => at += 1,
+            b' ' if !is_in_string => {
+                if kept == 0 {
+                    out.reserve(text.len());
+                }
+                out.push_str(&text[kept..at]);
+                kept = at + 1;
             }
-            out.push_str(&text[kept..at]);
-            at += 1;
-            kept = at;
-            continue;
+            _ => {}
         }
         at += 1;
-        // a string ends with the first quote that no backslash is before
-        while let Some(next) = memchr2(b'"', b'\\', &bytes[at..]) {
-            let is_end = bytes[at + next] == b'"';
-            at = (at + next + if is_end { 1 } else { 2 }).min(bytes.len());
-            if is_end {
-                break;
-            }
-        }
     }
     if kept == 0 {
         return Cow::Borrowed(text);
@@ -423,6 +425,24 @@ mod tests {
             let most = (MAX_BYTES - 1) / (bytes + 1);
             assert_eq!((of(most), of(most + 1)), (Ok(()), Err(Unstorable::TooLong)), "{number}");
         }
+        assert!(Unstorable::TooLong.to_string().ends_with(&format!(" {} KiB", MAX_BYTES >> 10)));
+    }
+
+    #[test]
+    fn what_is_counted_is_what_jsonb_writes() {
+        // the texts on the right are PostgreSQL's, but for its spaces
+        for (token, written) in [
+            ("[1e3,1.50,1e-5,-0,-0.00,-0e-3]", "[1000,1.50,0.00001,0,0.00,0.000]"),
+            ("[1.00e1,1.50e1,0e9,0e-2,0.0e1]", "[10.0,15.0,0,0.00,0]"),
+            ("[100e-1,1.5e-7,-1e-2,1234567.50]", "[10.0,0.00000015,-0.01,1234567.50]"),
+            ("[1e21,-12e18]", "[1000000000000000000000,-12000000000000000000]"),
+            (r#"{ "b" : "\u0041\/\u00e9", "a" : [ ] }"#, r#"{"a":[],"b":"A/é"}"#),
+            (r#"["\u0007\u001f\u007f\t\u000a\"\\"]"#, "[\"\\u0007\\u001f\u{7f}\\t\\n\\\"\\\\\"]"),
+            (r#"["\ud83d\ude00"]"#, "[\"\u{1F600}\"]"),
+        ] {
+            let (_, bytes) = spelled(token).expect(token);
+            assert_eq!((bytes, of(token)), (written.len(), of(written)), "{token}");
+        }
     }
 
     #[test]
@@ -433,6 +453,7 @@ mod tests {
                 r#"{"a":[1,"x, y: \" , z",{"b":null}],"c d":""}"#,
             ),
             (r#"{"\\": "\\", "é ü": " é "}"#, r#"{"\\":"\\","é ü":" é "}"#),
+            (r#"["\\\"", "\\\\", ": ", {"a, b": -1.50}]"#, r#"["\\\"","\\\\",": ",{"a, b":-1.50}]"#),
             (r#"{"a":1}"#, r#"{"a":1}"#),
             (r#""not \"#, r#""not \"#),
             ("{}", "{}"),
@@ -490,7 +511,35 @@ mod tests {
         value
     }
 
+    /// A number as it is written by hand: its digits, with the point moved by `exponent`.
+    fn by_hand(is_negative: bool, whole: &str, fraction: &str, exponent: i32) -> String {
+        let shown = usize::try_from(fraction.len() as i32 - exponent).unwrap_or(0);
+        let zeros = usize::try_from(exponent - fraction.len() as i32).unwrap_or(0);
+        let digits = format!("{:0>shown$}{whole}{fraction}{:0<zeros$}", "", "");
+        let (before, behind) = digits.split_at(digits.len() - shown);
+        let before = match before.trim_start_matches('0') {
+            "" => "0",
+            digits => digits,
+        };
+        let sign = if is_negative && digits.contains(|digit| digit != '0') { "-" } else { "" };
+        format!("{sign}{before}{}{behind}", if shown > 0 { "." } else { "" })
+    }
+
     proptest! {
+        #[test]
+        fn numbers_are_counted_as_they_are_written_by_hand(
+            (is_negative, whole, fraction) in (any::<bool>(), "0|[1-9][0-9]{0,11}", "[0-9]{0,11}"),
+            exponent in -40..40_i32,
+        ) {
+            let sign = if is_negative { "-" } else { "" };
+            let point = if fraction.is_empty() { "" } else { "." };
+            let token = format!("{sign}{whole}{point}{fraction}e{exponent}");
+            let written = by_hand(is_negative, &whole, &fraction, exponent);
+            let (canon, bytes) = spelled(&token).expect("a number");
+            prop_assert_eq!(bytes, written.len(), "{} is {}", token, written);
+            prop_assert_eq!((canon, bytes), spelled(&written).expect("a number"));
+        }
+
         #[test]
         fn twins_become_one((one, other) in twins()) {
             let canon = of(&one);

@@ -150,18 +150,13 @@ pub fn when(text: &str) -> Result<When, Refusal> {
         _ => None,
     };
     let iso = day_first.as_deref().unwrap_or(text);
-    // of ISO 8601 a day has other forms, too, which stand for its first moment elsewhere
-    let is_day = iso.len() == 10;
-    let is_instant = matches!(iso.as_bytes().get(10), Some(b'T' | b't' | b' '));
+    let is_day = matches!(iso.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _]);
     let unreadable = || (Code::InvalidTimestamp, "must be YYYY-MM-DD, DD-MM-YYYY or a time of ISO 8601".to_owned());
-    if !is_day && !is_instant && !iso.is_empty() {
+    // of ISO 8601 a day has other forms, too, which stand for its first moment elsewhere
+    if !is_day && !iso.contains(['T', 't', ' ']) {
         return Err(unreadable());
     }
-    // a `+` in a query that nobody encoded has become a space
-    let offset = iso.get(11..).and_then(|time| time.find(' ')).map(|at| 11 + at);
-    let mended = offset.map(|at| format!("{}+{}", &iso[..at], &iso[at + 1..]));
-    let iso = mended.as_deref().unwrap_or(iso);
-    match value::read_cell(Kind::Timestamp, iso) {
+    match value::read_cell(Kind::Timestamp, &value::with_plus(iso)) {
         Ok(Value::Micros(start)) => Ok(When { start, end: start + if is_day { DAY_MICROS } else { 1 } }),
         Err((code @ Code::OutOfRange, detail)) => Err((code, detail)),
         _ => Err(unreadable()),
@@ -290,8 +285,15 @@ mod tests {
         assert_eq!((when("1970-01-02"), when("02-01-1970")), (Ok(day), Ok(day)));
         assert_eq!(when("1970-01-01T00:00:01"), Ok(When { start: 1_000_000, end: 1_000_001 }));
         assert_eq!(when("1970-01-01T01:00:01+01:00"), Ok(When { start: 1_000_000, end: 1_000_001 }));
-        assert_eq!(when("1970-01-01T01:00:01 01:00"), Ok(When { start: 1_000_000, end: 1_000_001 }));
-        assert_eq!(when("1970-01-01 00:00:01"), Ok(When { start: 1_000_000, end: 1_000_001 }));
+        for second in [
+            "1970-01-01 00:00:01",
+            "19700101T000001",
+            "19700101T000001Z",
+            "1970-01-01T01:00:01 01:00",
+            "1970-01-01 01:00:01 01:00",
+        ] {
+            assert_eq!(when(second), Ok(When { start: 1_000_000, end: 1_000_001 }), "{second}");
+        }
         for wrong in [
             "",
             "1970",
@@ -300,6 +302,14 @@ mod tests {
             "32-01-1970",
             "1970-02-30",
             "19700102",
+            "+001970-01-02",
+            "1970-W01-5",
+            "1970-01-02T",
+            "1970-01-02 ",
+            "19700102T0",
+            "19700102 ",
+            "1970-01-02T00:00:00 ",
+            "1970-01-02T00:00:00  01:00",
             "1970-01-02[UTC]",
             "1970-01-01T00:00:00[Europe/Berlin]",
             "yesterday",

@@ -43,7 +43,7 @@ codes! {
     InvalidTimestamp = "INVALID_TIMESTAMP": "Not an ISO 8601 time.", "{\"order_date\": \"01/02/2026\"}";
     InvalidCurrency = "INVALID_CURRENCY": "Not an ISO 4217 code.", "{\"currency\": \"EURO\"}";
     InvalidChoice = "INVALID_CHOICE": "Not one of the values that the field takes.", "{\"order_status\": \"lost\"}";
-    InvalidObject = "INVALID_OBJECT": "An object that PostgreSQL cannot store: over 32 levels deep, or with a number or string that jsonb refuses.", "{\"metadata\": {\"n\": 1e999}}";
+    InvalidObject = "INVALID_OBJECT": "An object that PostgreSQL cannot store: over 32 levels deep, with a number or string that jsonb refuses, or longer than 992 KiB with its numbers written out.", "{\"metadata\": {\"n\": 1e999}}";
     ColumnCount = "COLUMN_COUNT": "A CSV record has another number of cells than the header.", "a,b under a header of three columns";
     UnbalancedQuote = "UNBALANCED_QUOTE": "A quote opens in a CSV line and does not close within 1 MiB; the line is refused, and reading goes on after it.", "42,\"Ada";
     TenantMismatch = "TENANT_MISMATCH": "The row names another tenant than the one that sent it.", "{\"tenant_id\": \"…\"}";

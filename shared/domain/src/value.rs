@@ -211,6 +211,15 @@ fn hundredths(text: &str) -> Option<i64> {
     Some(if negative { -units } else { units })
 }
 
+/// A time of a query in which a `+` that nobody encoded has become a space, with the `+`.
+pub(crate) fn with_plus(text: &str) -> Cow<'_, str> {
+    let time = text.find(['T', 't', ' ']).map_or(text.len(), |at| at + 1);
+    match text[time..].split_once(' ') {
+        Some((clock, offset)) => format!("{}{clock}+{offset}", &text[..time]).into(),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// The first and last instant that is taken: the years 1 to 9999.
 const YEARS: std::ops::RangeInclusive<i16> = 1..=9999;
 

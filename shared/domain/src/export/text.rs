@@ -249,9 +249,15 @@ fn timestamp(out: &mut Vec<u8>, micros: i64) {
 mod tests {
     use super::super::{Kind, Source};
     use super::*;
+    use crate::chunk::MAX_LINE_BYTES;
     use crate::csv::Cells;
+    use crate::dataset;
+    use crate::json::MAX_BYTES;
     use proptest::prelude::*;
     use std::convert::Infallible;
+
+    /// The longest text that a dataset takes.
+    const MAX_CHARACTERS: usize = 255;
 
     fn text_of(format: Format, safe: bool, cells: &[Cell<'_>]) -> String {
         let kinds = [Kind::Text, Kind::Text, Kind::Text, Kind::Text];
@@ -283,6 +289,28 @@ mod tests {
             "{\"a\":null,\"b\":\"\",\"c\":\"a \\\"b\\\", c\",\"d\":{\"n\":[1,\"x\"]}}\n"
         );
         assert_eq!(text_of(Format::Csv, true, &[Cell::Null]), "\"\"\r\n", "no empty line");
+    }
+
+    #[test]
+    fn the_longest_row_of_a_dataset_is_a_line_that_can_be_sent_again() {
+        for dataset in dataset::ALL {
+            let Some(source) = Source::by_name(dataset.name) else { continue };
+            let writer = TextWriter::new(Format::Json, source.columns, false).expect("a text");
+            let is_sent = |name: &str| dataset.fields.iter().any(|field| field.name == name);
+            let (text, json) = ("\u{1}".repeat(MAX_CHARACTERS), format!("[{}1]", "1, ".repeat(MAX_BYTES / 2 - 2)));
+            let cells = source.columns.iter().map(|column| match column.kind {
+                Kind::Uuid => Cell::Uuid(Uuid::nil()),
+                Kind::Text => Cell::Text(&text),
+                Kind::Decimal(_) | Kind::Integer | Kind::Long => Cell::Integer(i64::MIN),
+                Kind::Bool => Cell::Bool(false),
+                Kind::Timestamp => Cell::Micros(1),
+                Kind::Json if is_sent(column.name) => Cell::Json(&json),
+                Kind::Json => Cell::Json("[]"),
+            });
+            let mut line = Vec::new();
+            let Ok(()) = writer.row(&mut line, cells.map(Ok::<_, Infallible>));
+            assert!(line.len() <= MAX_LINE_BYTES, "{}: {} bytes", dataset.name, line.len());
+        }
     }
 
     #[test]

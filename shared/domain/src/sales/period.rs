@@ -1,6 +1,7 @@
 //! Spans of time as shops ask for them, and the days and hours of a time zone that they consist of.
 
 use super::{DAY_MICROS, QUARTER_MICROS, day_of};
+use crate::value::with_plus;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
@@ -80,14 +81,9 @@ impl End {
             // the zone of RFC 9557, which would be passed over
             return None;
         }
+        let text = with_plus(text);
         let has_offset = text.ends_with(['Z', 'z']) || text.get(10..).is_some_and(|time| time.contains(['+', '-']));
-        // a `+` in a query that nobody encoded has become a space
-        let mended = text.get(11..).is_some_and(|time| time.contains(' ')).then(|| {
-            let (moment, offset) = text.rsplit_once(' ').unwrap_or_default();
-            format!("{moment}+{offset}")
-        });
-        let text = mended.as_deref().unwrap_or(text);
-        let at = if has_offset || mended.is_some() {
+        let at = if has_offset {
             text.parse::<Timestamp>().ok()?
         } else {
             zone.0.to_timestamp(text.parse::<DateTime>().ok().filter(|_| text.len() > 10)?).ok()?
