@@ -1,7 +1,7 @@
 //! What the operator and the scheduled chores do, as the owner of the schema.
 
 use crate::keys::{self, NewKey};
-use crate::{Error, Server};
+use crate::{Error, Pending, Server};
 use intake_domain::audit::KeyEvent;
 use intake_domain::dataset;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// [`Error::Url`] and [`Error::Connect`].
-pub async fn connect(database_url: &str) -> Result<Client, Error> {
-    Server::new(database_url)?.connect().await
+pub fn connect<'a>(database_url: &'a str) -> Pending<'a, Result<Client, Error>> {
+    Box::pin(async move { Server::new(database_url)?.connect().await })
 }
 
 /// A tenant to add.
@@ -43,47 +43,57 @@ pub struct TenantRow {
 /// # Errors
 /// [`Error::KeyTaken`] when another tenant holds the key, [`Error::TwoLiveKeys`] when it would be the tenant's third;
 /// any other [`Error`] of the database.
-pub async fn add_tenant(client: &mut Client, tenant: &NewTenant, event: KeyEvent) -> Result<bool, Error> {
-    let failed = || Error::statement("admin/add_tenant");
-    let transaction = client.transaction().await.map_err(failed())?;
-    let added = transaction
-        .execute(include_str!("../queries/admin/add_tenant.sql"), &[&tenant.id, &tenant.name])
-        .await
-        .map_err(failed())?;
-    keys::add(transaction, tenant.id, &tenant.key, event).await?;
-    Ok(added == 1)
+pub fn add_tenant<'a>(
+    client: &'a mut Client,
+    tenant: &'a NewTenant,
+    event: KeyEvent,
+) -> Pending<'a, Result<bool, Error>> {
+    Box::pin(async move {
+        let failed = || Error::statement("admin/add_tenant");
+        let transaction = client.transaction().await.map_err(failed())?;
+        let added = transaction
+            .execute(include_str!("../queries/admin/add_tenant.sql"), &[&tenant.id, &tenant.name])
+            .await
+            .map_err(failed())?;
+        keys::add(transaction, tenant.id, &tenant.key, event).await?;
+        Ok(added == 1)
+    })
 }
 
 /// All tenants, oldest first.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn list_tenants(client: &mut Client) -> Result<Vec<TenantRow>, Error> {
-    let rows = client
-        .query(include_str!("../queries/admin/list_tenants.sql"), &[])
-        .await
-        .map_err(Error::statement("list_tenants"))?;
-    Ok(rows.iter().map(|row| TenantRow { id: row.get(0), name: row.get(1), created_at: row.get(2) }).collect())
+pub fn list_tenants<'a>(client: &'a mut Client) -> Pending<'a, Result<Vec<TenantRow>, Error>> {
+    Box::pin(async move {
+        let rows = client
+            .query(include_str!("../queries/admin/list_tenants.sql"), &[])
+            .await
+            .map_err(Error::statement("list_tenants"))?;
+        Ok(rows.iter().map(|row| TenantRow { id: row.get(0), name: row.get(1), created_at: row.get(2) }).collect())
+    })
 }
 
 /// How many rows a tenant has in each production table.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn count_rows(client: &mut Client, tenant: Uuid) -> Result<BTreeMap<String, i64>, Error> {
-    let failed = || Error::statement("count_rows");
-    let transaction = client.transaction().await.map_err(failed())?;
-    transaction
-        .execute("select set_config('app.tenant_id', $1, true)", &[&tenant.to_string()])
-        .await
-        .map_err(failed())?;
-    let mut counts = BTreeMap::new();
-    for dataset in dataset::ALL {
-        let sql = format!("select count(*) from {} where tenant_id = $1", dataset.name);
-        let row = transaction.query_one(&sql, &[&tenant]).await.map_err(failed())?;
-        counts.insert(dataset.name.to_owned(), row.get(0));
-    }
-    Ok(counts)
+pub fn count_rows<'a>(client: &'a mut Client, tenant: Uuid) -> Pending<'a, Result<BTreeMap<String, i64>, Error>> {
+    Box::pin(async move {
+        let failed = || Error::statement("count_rows");
+        let transaction = client.transaction().await.map_err(failed())?;
+        transaction
+            .execute("select set_config('app.tenant_id', $1, true)", &[&tenant.to_string()])
+            .await
+            .map_err(failed())?;
+        let mut counts = BTreeMap::new();
+        for dataset in dataset::ALL {
+            let sql = format!("select count(*) from {} where tenant_id = $1", dataset.name);
+            let row = transaction.query_one(&sql, &[&tenant]).await.map_err(failed())?;
+            counts.insert(dataset.name.to_owned(), row.get(0));
+        }
+        Ok(counts)
+    })
 }
 
 /// Makes the monthly partitions of orders that are due, and those of months that the default partition holds rows of.
@@ -91,12 +101,14 @@ pub async fn count_rows(client: &mut Client, tenant: Uuid) -> Result<BTreeMap<St
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn make_partitions(client: &mut Client) -> Result<i32, Error> {
-    // a promotion may hold the lock for long, and everybody would queue behind this one
-    client.batch_execute("set lock_timeout = '5s'").await.map_err(Error::statement("make_partitions"))?;
-    let row = client
-        .query_one(include_str!("../queries/admin/make_partitions.sql"), &[])
-        .await
-        .map_err(Error::statement("make_partitions"))?;
-    Ok(row.get::<_, Option<i32>>(0).unwrap_or(0))
+pub fn make_partitions<'a>(client: &'a mut Client) -> Pending<'a, Result<i32, Error>> {
+    Box::pin(async move {
+        // a promotion may hold the lock for long, and everybody would queue behind this one
+        client.batch_execute("set lock_timeout = '5s'").await.map_err(Error::statement("make_partitions"))?;
+        let row = client
+            .query_one(include_str!("../queries/admin/make_partitions.sql"), &[])
+            .await
+            .map_err(Error::statement("make_partitions"))?;
+        Ok(row.get::<_, Option<i32>>(0).unwrap_or(0))
+    })
 }

@@ -2,7 +2,7 @@
 //! are under row-level security as all that it has; those of callers whom nobody knows belong to no tenant, and only the operator
 //! sees them.
 
-use crate::{Database, Error, Scope, retry};
+use crate::{Database, Error, Pending, Scope, retry};
 use intake_domain::audit::{KeyEvent, Kind};
 use intake_domain::price::Policy;
 use std::net::IpAddr;
@@ -117,21 +117,23 @@ pub struct Entry {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn list(client: &Client, tenant: Option<Uuid>, since: Duration) -> Result<Vec<Entry>, Error> {
-    let (name, sql) = sql!("list");
-    let rows = client.query(sql, &[&tenant, &since.as_secs_f64()]).await.map_err(Error::statement(name))?;
-    let entries = rows.iter().map(|row| Entry {
-        tenant_id: row.get("tenant_id"),
-        logged_at: row.get("logged_at"),
-        action: row.get("action"),
-        code: row.get("code"),
-        key_prefix: row.get("key_prefix"),
-        source_ip: row.get("source_ip"),
-        method: row.get("method"),
-        path: row.get("path"),
-        request_id: row.get("request_id"),
-        asked_by: row.get("asked_by"),
-        occurrences: row.get("occurrences"),
-    });
-    Ok(entries.collect())
+pub fn list<'a>(client: &'a Client, tenant: Option<Uuid>, since: Duration) -> Pending<'a, Result<Vec<Entry>, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("list");
+        let rows = client.query(sql, &[&tenant, &since.as_secs_f64()]).await.map_err(Error::statement(name))?;
+        let entries = rows.iter().map(|row| Entry {
+            tenant_id: row.get("tenant_id"),
+            logged_at: row.get("logged_at"),
+            action: row.get("action"),
+            code: row.get("code"),
+            key_prefix: row.get("key_prefix"),
+            source_ip: row.get("source_ip"),
+            method: row.get("method"),
+            path: row.get("path"),
+            request_id: row.get("request_id"),
+            asked_by: row.get("asked_by"),
+            occurrences: row.get("occurrences"),
+        });
+        Ok(entries.collect())
+    })
 }

@@ -1,8 +1,8 @@
 //! Requests that have their effect once, claimed inside of the transaction of the effect, where the answer is kept too:
 //! both commit or neither does.
 
-use crate::Error;
 use crate::database::Scope;
+use crate::{Error, Pending};
 use intake_domain::idempotency::{Answer, Claim, Found};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::Client;
@@ -86,14 +86,16 @@ pub async fn release(scope: &Scope<'_>, claim: &Claim) -> Result<(), Error> {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn remove_expired(owner: &Client) -> Result<u64, Error> {
-    let (name, sql) = sql!("remove_expired");
-    let mut sum = 0;
-    loop {
-        let removed = owner.execute(sql, &[&REMOVED_AT_ONCE]).await.map_err(Error::statement(name))?;
-        sum += removed;
-        if removed < REMOVED_AT_ONCE.unsigned_abs() {
-            return Ok(sum);
+pub fn remove_expired<'a>(owner: &'a Client) -> Pending<'a, Result<u64, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("remove_expired");
+        let mut sum = 0;
+        loop {
+            let removed = owner.execute(sql, &[&REMOVED_AT_ONCE]).await.map_err(Error::statement(name))?;
+            sum += removed;
+            if removed < REMOVED_AT_ONCE.unsigned_abs() {
+                return Ok(sum);
+            }
         }
-    }
+    })
 }

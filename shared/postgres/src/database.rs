@@ -1,7 +1,7 @@
 //! One connection, and transactions that belong to a tenant.
 
 use crate::copied::Copied;
-use crate::{Error, Server};
+use crate::{Error, Pending, Server};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
 use std::collections::HashMap;
@@ -52,20 +52,22 @@ impl Database {
         Ok(Self { is_owners: true, ..Self::new(url, application)? })
     }
 
-    async fn connect(&self) -> Result<Connection, Error> {
-        let client = self.server.connect().await?;
-        if self.is_owners {
-            return Ok(Connection { client, copies: HashMap::new() });
-        }
-        let name = "assert_unprivileged";
-        let row = client
-            .query_typed(include_str!("../queries/assert_unprivileged.sql"), &[])
-            .await
-            .map_err(Error::statement(name))?;
-        match row.first() {
-            Some(row) => Err(Error::Privileged { role: row.get(0), holder: row.get(1), reason: row.get(2) }),
-            None => Ok(Connection { client, copies: HashMap::new() }),
-        }
+    fn connect<'a>(&'a self) -> Pending<'a, Result<Connection, Error>> {
+        Box::pin(async move {
+            let client = self.server.connect().await?;
+            if self.is_owners {
+                return Ok(Connection { client, copies: HashMap::new() });
+            }
+            let name = "assert_unprivileged";
+            let row = client
+                .query_typed(include_str!("../queries/assert_unprivileged.sql"), &[])
+                .await
+                .map_err(Error::statement(name))?;
+            match row.first() {
+                Some(row) => Err(Error::Privileged { role: row.get(0), holder: row.get(1), reason: row.get(2) }),
+                None => Ok(Connection { client, copies: HashMap::new() }),
+            }
+        })
     }
 
     /// Runs a statement of no tenant, which sees and writes no tenant's rows; again after a transient error, so it must be
@@ -73,18 +75,25 @@ impl Database {
     ///
     /// # Errors
     /// The last error.
-    pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        retry(name, || async {
-            let mut connection = self.connection.lock().await;
-            let open = match connection.take() {
-                Some(open) if !open.client.is_closed() => open,
-                _ => self.connect().await?,
-            };
-            let rows = open.client.query_typed(sql, with).await.map_err(Error::statement(name))?;
-            *connection = Some(open);
-            Ok(rows)
+    pub fn query<'a>(
+        &'a self,
+        name: &'a str,
+        sql: &'a str,
+        with: &'a [Parameter<'a>],
+    ) -> Pending<'a, Result<Vec<Row>, Error>> {
+        Box::pin(async move {
+            retry(name, || async {
+                let mut connection = self.connection.lock().await;
+                let open = match connection.take() {
+                    Some(open) if !open.client.is_closed() => open,
+                    _ => self.connect().await?,
+                };
+                let rows = open.client.query_typed(sql, with).await.map_err(Error::statement(name))?;
+                *connection = Some(open);
+                Ok(rows)
+            })
+            .await
         })
-        .await
     }
 
     /// Runs `work` in a transaction of `tenant` and commits; again after a transient error, so `work` must be repeatable.
@@ -114,9 +123,11 @@ impl Database {
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn begin(&self, tenant: Uuid) -> Result<Scope<'_>, Error> {
-        // a UUID needs no quoting; one message saves a round trip
-        self.begin_with(tenant, &format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await
+    pub fn begin<'a>(&'a self, tenant: Uuid) -> Pending<'a, Result<Scope<'a>, Error>> {
+        Box::pin(async move {
+            // a UUID needs no quoting; one message saves a round trip
+            self.begin_with(tenant, format!("begin; select set_config('app.tenant_id', '{tenant}', true)")).await
+        })
     }
 
     /// Begins a transaction that reads the rows of `tenant` alone, and all of them as they are at one moment: now, or when
@@ -140,26 +151,28 @@ impl Database {
                 set_config('idle_in_transaction_session_timeout', '16min', true), \
                 set_config('statement_timeout', '16min', true)"
         );
-        self.begin_with(tenant, &begin).await
+        self.begin_with(tenant, begin).await
     }
 
-    async fn begin_with(&self, tenant: Uuid, begin: &str) -> Result<Scope<'_>, Error> {
-        let mut connection = self.connection.lock().await;
-        if let Some(open) = connection.take_if(|open| !open.client.is_closed()) {
-            // a connection that broke while the environment was frozen looks open until it is used
-            match open.client.batch_execute(begin).await {
-                Ok(()) => {
-                    *connection = Some(open);
-                    return Ok(Scope { connection, server: &self.server, tenant, finished: false });
+    fn begin_with(&self, tenant: Uuid, begin: String) -> Pending<'_, Result<Scope<'_>, Error>> {
+        Box::pin(async move {
+            let mut connection = self.connection.lock().await;
+            if let Some(open) = connection.take_if(|open| !open.client.is_closed()) {
+                // a connection that broke while the environment was frozen looks open until it is used
+                match open.client.batch_execute(&begin).await {
+                    Ok(()) => {
+                        *connection = Some(open);
+                        return Ok(Scope { connection, server: &self.server, tenant, finished: false });
+                    }
+                    Err(error) if error.is_closed() => {}
+                    Err(error) => return Err(Error::statement("begin")(error)),
                 }
-                Err(error) if error.is_closed() => {}
-                Err(error) => return Err(Error::statement("begin")(error)),
             }
-        }
-        let open = self.connect().await?;
-        open.client.batch_execute(begin).await.map_err(Error::statement("begin"))?;
-        *connection = Some(open);
-        Ok(Scope { connection, server: &self.server, tenant, finished: false })
+            let open = self.connect().await?;
+            open.client.batch_execute(&begin).await.map_err(Error::statement("begin"))?;
+            *connection = Some(open);
+            Ok(Scope { connection, server: &self.server, tenant, finished: false })
+        })
     }
 }
 
@@ -219,41 +232,65 @@ impl Scope<'_> {
         self.connection.as_ref().map(|open| &open.client).ok_or(Error::Corrupt("a transaction without a connection"))
     }
 
-    async fn batch(&self, sql: &str) -> Result<(), Error> {
-        self.client()?.batch_execute(sql).await.map_err(Error::statement(sql))
+    fn batch<'a>(&'a self, sql: &'a str) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move { self.client()?.batch_execute(sql).await.map_err(Error::statement(sql)) })
     }
 
     /// Runs a statement, known to errors by its name, and gives its rows.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn query(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        self.client()?.query_typed(sql, with).await.map_err(Error::statement(name))
+    pub fn query<'a>(
+        &'a self,
+        name: &'a str,
+        sql: &'a str,
+        with: &'a [Parameter<'a>],
+    ) -> Pending<'a, Result<Vec<Row>, Error>> {
+        Box::pin(async move { self.client()?.query_typed(sql, with).await.map_err(Error::statement(name)) })
     }
 
     /// As `query`, row by row. Whoever does not read all of them gives the transaction up.
-    pub(crate) async fn rows(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Rows, Error> {
-        let with = with.iter().map(|(value, of)| (*value, of.clone()));
-        let stream = self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))?;
-        Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
+    pub(crate) fn rows<'a>(
+        &'a self,
+        name: &'a str,
+        sql: &'a str,
+        with: &'a [Parameter<'a>],
+    ) -> Pending<'a, Result<Rows, Error>> {
+        Box::pin(async move {
+            let with = with.iter().map(|(value, of)| (*value, of.clone()));
+            let stream = self.client()?.query_typed_raw(sql, with).await.map_err(Error::statement(name))?;
+            Ok(Rows { name: name.to_owned(), stream: Box::pin(stream) })
+        })
     }
 
     /// The rows of a statement without parameters, by COPY. It is one round trip more than [`rows`](Self::rows) and cheaper by the
     /// row.
-    pub(crate) async fn copied(&self, name: &str, sql: &str) -> Result<Copied, Error> {
-        let copy = format!("copy ({sql}) to stdout (format binary)");
-        let stream = self.client()?.copy_out(&copy).await.map_err(Error::statement(name))?;
-        Ok(Copied::new(name, stream))
+    pub(crate) fn copied<'a>(&'a self, name: &'a str, sql: &'a str) -> Pending<'a, Result<Copied, Error>> {
+        Box::pin(async move {
+            let copy = format!("copy ({sql}) to stdout (format binary)");
+            let stream = self.client()?.copy_out(&copy).await.map_err(Error::statement(name))?;
+            Ok(Copied::new(name, stream))
+        })
     }
 
     /// As `query`, for statements that give at most one row.
-    pub(crate) async fn query_opt(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<Option<Row>, Error> {
-        Ok(self.query(name, sql, with).await?.into_iter().next())
+    pub(crate) fn query_opt<'a>(
+        &'a self,
+        name: &'a str,
+        sql: &'a str,
+        with: &'a [Parameter<'a>],
+    ) -> Pending<'a, Result<Option<Row>, Error>> {
+        Box::pin(async move { Ok(self.query(name, sql, with).await?.into_iter().next()) })
     }
 
     /// Runs a statement and returns how many rows it touched.
-    pub(crate) async fn execute(&self, name: &str, sql: &str, with: &[Parameter<'_>]) -> Result<u64, Error> {
-        self.client()?.execute_typed(sql, with).await.map_err(Error::statement(name))
+    pub(crate) fn execute<'a>(
+        &'a self,
+        name: &'a str,
+        sql: &'a str,
+        with: &'a [Parameter<'a>],
+    ) -> Pending<'a, Result<u64, Error>> {
+        Box::pin(async move { self.client()?.execute_typed(sql, with).await.map_err(Error::statement(name)) })
     }
 
     /// Copies rows, each in PostgreSQL's binary COPY form, into these columns of a leaf partition.
@@ -290,16 +327,16 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn mark(&self) -> Result<(), Error> {
-        self.batch("savepoint mark").await
+    pub fn mark<'a>(&'a self) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move { self.batch("savepoint mark").await })
     }
 
     /// Undoes what was done since [`mark`](Self::mark).
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn undo_to_mark(&self) -> Result<(), Error> {
-        self.batch("rollback to savepoint mark").await
+    pub fn undo_to_mark<'a>(&'a self) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move { self.batch("rollback to savepoint mark").await })
     }
 
     pub(crate) async fn savepoint(&self) -> Result<(), Error> {
@@ -314,20 +351,32 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// Any [`Error`] of the database; then nothing is certain, and the whole transaction may be run again.
-    pub async fn commit(mut self) -> Result<(), Error> {
-        self.batch("commit").await?;
-        self.finished = true;
-        Ok(())
+    pub fn commit<'a>(self) -> Pending<'a, Result<(), Error>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let mut scope = self; // whole: of `self.finished` alone, a copy would be changed
+            scope.batch("commit").await?;
+            scope.finished = true;
+            Ok(())
+        })
     }
 
     /// Undoes all of it and keeps the connection.
     ///
     /// # Errors
     /// Any [`Error`] of the database.
-    pub async fn rollback(mut self) -> Result<(), Error> {
-        self.batch("rollback").await?;
-        self.finished = true;
-        Ok(())
+    pub fn rollback<'a>(self) -> Pending<'a, Result<(), Error>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let mut scope = self; // whole: of `self.finished` alone, a copy would be changed
+            scope.batch("rollback").await?;
+            scope.finished = true;
+            Ok(())
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //! those of the catalog, so that one that comes later is not forgotten. Each step can be run again, and goes on where the last
 //! one ended.
 
-use crate::Error;
+use crate::{Error, Pending};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::{Client, Transaction};
@@ -43,25 +43,29 @@ pub struct Erasure {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn begin(owner: &mut Client, tenant: Uuid, by: &str) -> Result<Option<Erasure>, Error> {
-    let transaction = scope(owner, tenant).await?;
-    let (name, sql) = sql!("ask");
-    transaction.execute(sql, &[&tenant, &by]).await.map_err(Error::statement(name))?;
-    for (name, sql) in [sql!("revoke_keys"), sql!("cancel_sessions")] {
-        transaction.execute(sql, &[&tenant]).await.map_err(Error::statement(name))?;
-    }
-    let known = read(&transaction, tenant).await?;
-    commit(transaction).await?;
-    Ok(known)
+pub fn begin<'a>(owner: &'a mut Client, tenant: Uuid, by: &'a str) -> Pending<'a, Result<Option<Erasure>, Error>> {
+    Box::pin(async move {
+        let transaction = scope(owner, tenant).await?;
+        let (name, sql) = sql!("ask");
+        transaction.execute(sql, &[&tenant, &by]).await.map_err(Error::statement(name))?;
+        for (name, sql) in [sql!("revoke_keys"), sql!("cancel_sessions")] {
+            transaction.execute(sql, &[&tenant]).await.map_err(Error::statement(name))?;
+        }
+        let known = read(&transaction, tenant).await?;
+        commit(transaction).await?;
+        Ok(known)
+    })
 }
 
 /// What is known of a tenant's erasure; `None` where nobody asked for it.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn known(owner: &mut Client, tenant: Uuid) -> Result<Option<Erasure>, Error> {
-    let transaction = scope(owner, tenant).await?;
-    read(&transaction, tenant).await
+pub fn known<'a>(owner: &'a mut Client, tenant: Uuid) -> Pending<'a, Result<Option<Erasure>, Error>> {
+    Box::pin(async move {
+        let transaction = scope(owner, tenant).await?;
+        read(&transaction, tenant).await
+    })
 }
 
 async fn read(transaction: &Transaction<'_>, tenant: Uuid) -> Result<Option<Erasure>, Error> {
@@ -90,92 +94,103 @@ pub struct Table {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn tables(owner: &Client) -> Result<Vec<Table>, Error> {
-    let (name, sql) = sql!("tables");
-    let rows = owner.query(sql, &[]).await.map_err(Error::statement(name))?;
-    let table = |row: &tokio_postgres::Row| Table {
-        root: row.get("root"),
-        name: row.get("name"),
-        is_indexed: row.get("is_indexed"),
-        blocks: row.get("blocks"),
-    };
-    Ok(rows.iter().map(table).collect())
+pub fn tables<'a>(owner: &'a Client) -> Pending<'a, Result<Vec<Table>, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("tables");
+        let rows = owner.query(sql, &[]).await.map_err(Error::statement(name))?;
+        let table = |row: &tokio_postgres::Row| Table {
+            root: row.get("root"),
+            name: row.get("name"),
+            is_indexed: row.get("is_indexed"),
+            blocks: row.get("blocks"),
+        };
+        Ok(rows.iter().map(table).collect())
+    })
 }
 
 /// Removes a tenant's rows from a table but for its own row, part by part, and returns how many they were.
 ///
 /// # Errors
 /// Any [`Error`] of the database; what was removed until then stays so.
-pub async fn remove_rows(owner: &mut Client, tenant: Uuid, table: &Table) -> Result<u64, Error> {
-    if table.root == TENANTS {
-        return Ok(0);
-    }
-    let mut removed = 0;
-    if table.is_indexed {
-        let (name, sql) = sql!("remove_rows");
-        let sql = sql.replace("{table}", &table.name);
-        loop {
-            let transaction = scope(owner, tenant).await?;
-            let rows = transaction.execute(&sql, &[&tenant, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
-            commit(transaction).await?;
-            removed += rows;
-            if rows == 0 {
-                return Ok(removed);
+pub fn remove_rows<'a>(owner: &'a mut Client, tenant: Uuid, table: &'a Table) -> Pending<'a, Result<u64, Error>> {
+    Box::pin(async move {
+        if table.root == TENANTS {
+            return Ok(0);
+        }
+        let mut removed = 0;
+        if table.is_indexed {
+            let (name, sql) = sql!("remove_rows");
+            let sql = sql.replace("{table}", &table.name);
+            loop {
+                let transaction = scope(owner, tenant).await?;
+                let rows =
+                    transaction.execute(&sql, &[&tenant, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
+                commit(transaction).await?;
+                removed += rows;
+                if rows == 0 {
+                    return Ok(removed);
+                }
             }
         }
-    }
-    let (name, sql) = sql!("remove_rows_of_blocks");
-    let sql = sql.replace("{table}", &table.name);
-    let mut from = 0;
-    // what is written behind the last block that is known is counted at the end, and then removed
-    while from <= table.blocks {
-        let to = from + BLOCKS_AT_ONCE;
-        let transaction = scope(owner, tenant).await?;
-        removed += transaction.execute(&sql, &[&tenant, &from, &to]).await.map_err(Error::statement(name))?;
-        commit(transaction).await?;
-        from = to;
-    }
-    Ok(removed)
+        let (name, sql) = sql!("remove_rows_of_blocks");
+        let sql = sql.replace("{table}", &table.name);
+        let mut from = 0;
+        // what is written behind the last block that is known is counted at the end, and then removed
+        while from <= table.blocks {
+            let to = from + BLOCKS_AT_ONCE;
+            let transaction = scope(owner, tenant).await?;
+            removed += transaction.execute(&sql, &[&tenant, &from, &to]).await.map_err(Error::statement(name))?;
+            commit(transaction).await?;
+            from = to;
+        }
+        Ok(removed)
+    })
 }
 
 /// How many rows a tenant has, by table; every table is named, however few.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn count_rows(owner: &mut Client, tenant: Uuid) -> Result<BTreeMap<String, u64>, Error> {
-    let tables = tables(owner).await?;
-    let transaction = scope(owner, tenant).await?;
-    let mut counts = BTreeMap::new();
-    for table in tables {
-        let (name, sql) = sql!("count_rows");
-        let sql = sql.replace("{table}", &table.name);
-        let row = transaction.query_one(&sql, &[&tenant]).await.map_err(Error::statement(name))?;
-        *counts.entry(table.root).or_default() += row.get::<_, i64>(0).unsigned_abs();
-    }
-    Ok(counts)
+pub fn count_rows<'a>(owner: &'a mut Client, tenant: Uuid) -> Pending<'a, Result<BTreeMap<String, u64>, Error>> {
+    Box::pin(async move {
+        let tables = tables(owner).await?;
+        let transaction = scope(owner, tenant).await?;
+        let mut counts = BTreeMap::new();
+        for table in tables {
+            let (name, sql) = sql!("count_rows");
+            let sql = sql.replace("{table}", &table.name);
+            let row = transaction.query_one(&sql, &[&tenant]).await.map_err(Error::statement(name))?;
+            *counts.entry(table.root).or_default() += row.get::<_, i64>(0).unsigned_abs();
+        }
+        Ok(counts)
+    })
 }
 
 /// Writes down how much was removed until now: a JSON object.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn note(owner: &mut Client, tenant: Uuid, removed: &str) -> Result<(), Error> {
-    let transaction = scope(owner, tenant).await?;
-    let (name, sql) = sql!("note");
-    transaction.execute(sql, &[&tenant, &removed]).await.map_err(Error::statement(name))?;
-    commit(transaction).await
+pub fn note<'a>(owner: &'a mut Client, tenant: Uuid, removed: &'a str) -> Pending<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let transaction = scope(owner, tenant).await?;
+        let (name, sql) = sql!("note");
+        transaction.execute(sql, &[&tenant, &removed]).await.map_err(Error::statement(name))?;
+        commit(transaction).await
+    })
 }
 
 /// Removes the tenant's own row, when nothing else is left, and writes down that it is done.
 ///
 /// # Errors
 /// Any [`Error`] of the database; one of a foreign key when something was written meanwhile.
-pub async fn finish(owner: &mut Client, tenant: Uuid) -> Result<(), Error> {
-    let transaction = scope(owner, tenant).await?;
-    for (name, sql) in [sql!("remove_tenant"), sql!("finish")] {
-        transaction.execute(sql, &[&tenant]).await.map_err(Error::statement(name))?;
-    }
-    commit(transaction).await
+pub fn finish<'a>(owner: &'a mut Client, tenant: Uuid) -> Pending<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let transaction = scope(owner, tenant).await?;
+        for (name, sql) in [sql!("remove_tenant"), sql!("finish")] {
+            transaction.execute(sql, &[&tenant]).await.map_err(Error::statement(name))?;
+        }
+        commit(transaction).await
+    })
 }
 
 /// Begins a transaction that sees the tenant's rows, and waits for work that is under way.

@@ -2,7 +2,7 @@
 //! most two that are live, so that a new one can be handed out before the old one goes.
 
 use crate::audit;
-use crate::{Database, Error};
+use crate::{Database, Error, Pending};
 use intake_domain::api_key::{ApiKey, LOOKUP_BYTES, is_same};
 use intake_domain::audit::KeyEvent;
 use tokio_postgres::types::Type;
@@ -111,21 +111,25 @@ fn read_key(row: &Row) -> KeyRow {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn list(client: &Client, tenant: Option<Uuid>) -> Result<Vec<KeyRow>, Error> {
-    let (name, sql) = sql!("list");
-    let rows = client.query(sql, &[&tenant]).await.map_err(Error::statement(name))?;
-    Ok(rows.iter().map(read_key).collect())
+pub fn list<'a>(client: &'a Client, tenant: Option<Uuid>) -> Pending<'a, Result<Vec<KeyRow>, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("list");
+        let rows = client.query(sql, &[&tenant]).await.map_err(Error::statement(name))?;
+        Ok(rows.iter().map(read_key).collect())
+    })
 }
 
 /// Adds a key to a tenant that is there, beside its older one, and returns the live keys that it has besides.
 ///
 /// # Errors
 /// [`Error::NoTenant`], [`Error::KeyTaken`], [`Error::TwoLiveKeys`]; any other [`Error`] of the database.
-pub async fn rotate(client: &mut Client, tenant: Uuid, key: &NewKey) -> Result<Vec<KeyRow>, Error> {
-    let transaction = client.transaction().await.map_err(Error::statement("keys/rotate"))?;
-    add(transaction, tenant, key, KeyEvent::Rotated).await?;
-    let live = list(client, Some(tenant)).await?.into_iter().filter(KeyRow::is_live);
-    Ok(live.filter(|other| other.hash != key.hash).collect())
+pub fn rotate<'a>(client: &'a mut Client, tenant: Uuid, key: &'a NewKey) -> Pending<'a, Result<Vec<KeyRow>, Error>> {
+    Box::pin(async move {
+        let transaction = client.transaction().await.map_err(Error::statement("keys/rotate"))?;
+        add(transaction, tenant, key, KeyEvent::Rotated).await?;
+        let live = list(client, Some(tenant)).await?.into_iter().filter(KeyRow::is_live);
+        Ok(live.filter(|other| other.hash != key.hash).collect())
+    })
 }
 
 /// Adds a key, unless the tenant has or had it, and ends the transaction.
@@ -162,29 +166,31 @@ pub(crate) async fn add(
 /// # Errors
 /// [`Error::NoTenant`], [`Error::NoSuchKey`]; [`Error::LastKey`] when no other is live, unless `even_the_last`; any
 /// other [`Error`] of the database.
-pub async fn revoke(
-    client: &mut Client,
+pub fn revoke<'a>(
+    client: &'a mut Client,
     tenant: Uuid,
-    prefix: &str,
+    prefix: &'a str,
     even_the_last: bool,
-) -> Result<(KeyRow, Vec<KeyRow>), Error> {
-    let (name, sql) = sql!("revoke");
-    let transaction = client.transaction().await.map_err(Error::statement(name))?;
-    lock(&transaction, tenant).await?;
-    let keys = live(&transaction, tenant).await?;
-    let known = prefixes(&keys);
-    let (mut meant, left): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.prefix.starts_with(prefix));
-    let (found, key) = (meant.len(), meant.pop());
-    let Some(key) = key.filter(|_| found == 1) else {
-        return Err(Error::NoSuchKey { tenant, prefix: prefix.to_owned(), found, prefixes: known });
-    };
-    if left.is_empty() && !even_the_last {
-        return Err(Error::LastKey(key.prefix));
-    }
-    transaction.execute(sql, &[&tenant, &key.hash]).await.map_err(Error::statement(name))?;
-    audit::key_event(&transaction, tenant, KeyEvent::Revoked, &key.prefix).await?;
-    transaction.commit().await.map_err(Error::statement("commit"))?;
-    Ok((key, left))
+) -> Pending<'a, Result<(KeyRow, Vec<KeyRow>), Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("revoke");
+        let transaction = client.transaction().await.map_err(Error::statement(name))?;
+        lock(&transaction, tenant).await?;
+        let keys = live(&transaction, tenant).await?;
+        let known = prefixes(&keys);
+        let (mut meant, left): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.prefix.starts_with(prefix));
+        let (found, key) = (meant.len(), meant.pop());
+        let Some(key) = key.filter(|_| found == 1) else {
+            return Err(Error::NoSuchKey { tenant, prefix: prefix.to_owned(), found, prefixes: known });
+        };
+        if left.is_empty() && !even_the_last {
+            return Err(Error::LastKey(key.prefix));
+        }
+        transaction.execute(sql, &[&tenant, &key.hash]).await.map_err(Error::statement(name))?;
+        audit::key_event(&transaction, tenant, KeyEvent::Revoked, &key.prefix).await?;
+        transaction.commit().await.map_err(Error::statement("commit"))?;
+        Ok((key, left))
+    })
 }
 
 /// Lets nobody else change the tenant's keys until the transaction ends.

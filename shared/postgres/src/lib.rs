@@ -34,6 +34,13 @@ pub mod statistics;
 pub mod stock;
 pub mod webhooks;
 
+/// Work in progress at the database. Boxed, so that the code of the client behind it is compiled once, in this crate, and
+/// not again in each crate that does the work.
+pub type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// As [`Pending`], for work that stays on one thread.
+pub type LocalPending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
+
 pub use admin::connect;
 pub use database::{Database, Parameter, Scope, retry};
 pub use error::Error;

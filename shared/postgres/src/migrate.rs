@@ -1,6 +1,6 @@
 //! Migrations: forward-only, each in its own transaction, applied once.
 
-use crate::{Error, Server};
+use crate::{Error, Pending, Server};
 use sha2::{Digest, Sha256};
 
 /// The migrations in their order.
@@ -39,50 +39,52 @@ const LOCK: i64 = 7_599_400_123;
 ///
 /// # Errors
 /// Any [`Error`] of the database; [`Error::Edited`] when an applied migration reads differently now.
-pub async fn migrate(database_url: &str) -> Result<Vec<String>, Error> {
-    migrate_at(&Server::new(database_url)?).await
+pub fn migrate<'a>(database_url: &'a str) -> Pending<'a, Result<Vec<String>, Error>> {
+    Box::pin(async move { migrate_at(&Server::new(database_url)?).await })
 }
 
 /// As [`migrate`], at a server.
 ///
 /// # Errors
 /// As [`migrate`].
-pub async fn migrate_at(server: &Server) -> Result<Vec<String>, Error> {
-    let mut client = server.connect().await?;
-    let failed = Error::statement;
-    client
-        .batch_execute(
-            "create table if not exists schema_migrations (
-                name text primary key, sha256 bytea not null, applied_at timestamptz not null default now()
-            )",
-        )
-        .await
-        .map_err(failed("schema_migrations"))?;
-    let mut applied = Vec::new();
-    for (name, sql) in MIGRATIONS {
-        let sha256 = Sha256::digest(sql.as_bytes());
-        let transaction = client.transaction().await.map_err(failed(name))?;
-        transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed(name))?;
-        let known = transaction
-            .query_opt("select sha256 from schema_migrations where name = $1", &[name])
+pub fn migrate_at<'a>(server: &'a Server) -> Pending<'a, Result<Vec<String>, Error>> {
+    Box::pin(async move {
+        let mut client = server.connect().await?;
+        let failed = Error::statement;
+        client
+            .batch_execute(
+                "create table if not exists schema_migrations (
+                    name text primary key, sha256 bytea not null, applied_at timestamptz not null default now()
+                )",
+            )
             .await
-            .map_err(failed(name))?;
-        match known {
-            Some(row) if row.get::<_, &[u8]>(0) == sha256.as_slice() => {}
-            Some(_) => return Err(Error::Edited((*name).to_owned())),
-            None => {
-                transaction.batch_execute(sql).await.map_err(failed(name))?;
-                transaction
-                    .execute(
-                        "insert into schema_migrations (name, sha256) values ($1, $2)",
-                        &[name, &sha256.as_slice()],
-                    )
-                    .await
-                    .map_err(failed(name))?;
-                applied.push((*name).to_owned());
+            .map_err(failed("schema_migrations"))?;
+        let mut applied = Vec::new();
+        for (name, sql) in MIGRATIONS {
+            let sha256 = Sha256::digest(sql.as_bytes());
+            let transaction = client.transaction().await.map_err(failed(name))?;
+            transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed(name))?;
+            let known = transaction
+                .query_opt("select sha256 from schema_migrations where name = $1", &[name])
+                .await
+                .map_err(failed(name))?;
+            match known {
+                Some(row) if row.get::<_, &[u8]>(0) == sha256.as_slice() => {}
+                Some(_) => return Err(Error::Edited((*name).to_owned())),
+                None => {
+                    transaction.batch_execute(sql).await.map_err(failed(name))?;
+                    transaction
+                        .execute(
+                            "insert into schema_migrations (name, sha256) values ($1, $2)",
+                            &[name, &sha256.as_slice()],
+                        )
+                        .await
+                        .map_err(failed(name))?;
+                    applied.push((*name).to_owned());
+                }
             }
+            transaction.commit().await.map_err(failed(name))?;
         }
-        transaction.commit().await.map_err(failed(name))?;
-    }
-    Ok(applied)
+        Ok(applied)
+    })
 }

@@ -1,6 +1,5 @@
 //! From staged rows to the production tables: one slice inside one transaction.
 
-use crate::Error;
 use crate::contacts;
 use crate::copy;
 use crate::database::Scope;
@@ -9,6 +8,7 @@ use crate::price::{self, Change};
 use crate::staged::StagedRow;
 use crate::statistics::Grown;
 use crate::stock::{self, Movement, Rules};
+use crate::{Error, LocalPending};
 use bytes::Bytes;
 use intake_domain::dataset::Effect;
 use intake_domain::price::{Outcome as PriceOutcome, Product};
@@ -169,44 +169,51 @@ impl Promoter {
     ///
     /// # Errors
     /// Any [`Error`] of the database; the transaction must then be given up.
-    pub async fn apply(&mut self, scope: &mut Scope<'_>, rows: &[StagedRow]) -> Result<Applied, Error> {
-        if rows.is_empty() {
-            return Ok(Applied::default());
-        }
-        // stock and prices have locks of their own
-        if self.dataset.effect == Effect::Kept {
-            wait_for_turn(scope, self.dataset.name).await?;
-        }
-        self.find_leaves(scope).await?;
-        self.touched = Touched::default();
-        self.left_contacts = BTreeSet::new();
-        if self.touches_sales() && order_column(self.dataset).is_some() {
-            metrics::follow_orders(scope).await?;
-        }
-        let missing = self.missing_references(scope, rows).await?;
-        let outcomes = if self.refuses_missing_references && missing.iter().any(|missing| missing.count() > 0) {
-            let kept: Vec<_> = rows
-                .iter()
-                .zip(&missing)
-                .filter(|(_, missing)| missing.count() == 0)
-                .map(|(row, _)| row.clone())
-                .collect();
-            let mut outcomes = self.put(scope, &kept).await?.into_iter();
-            let outcome_of = |missing: &Missing| match missing.count() {
-                0 => outcomes.next().ok_or(Error::Corrupt("a row without an outcome")),
-                _ => Ok(Outcome::MissingReferences(*missing)),
+    pub fn apply<'a>(
+        &'a mut self,
+        scope: &'a mut Scope<'_>,
+        rows: &'a [StagedRow],
+    ) -> LocalPending<'a, Result<Applied, Error>> {
+        Box::pin(async move {
+            if rows.is_empty() {
+                return Ok(Applied::default());
+            }
+            // stock and prices have locks of their own
+            if self.dataset.effect == Effect::Kept {
+                wait_for_turn(scope, self.dataset.name).await?;
+            }
+            self.find_leaves(scope).await?;
+            self.touched = Touched::default();
+            self.left_contacts = BTreeSet::new();
+            if self.touches_sales() && order_column(self.dataset).is_some() {
+                metrics::follow_orders(scope).await?;
+            }
+            let missing = self.missing_references(scope, rows).await?;
+            let outcomes = if self.refuses_missing_references && missing.iter().any(|missing| missing.count() > 0) {
+                let kept: Vec<_> = rows
+                    .iter()
+                    .zip(&missing)
+                    .filter(|(_, missing)| missing.count() == 0)
+                    .map(|(row, _)| row.clone())
+                    .collect();
+                let mut outcomes = self.put(scope, &kept).await?.into_iter();
+                let outcome_of = |missing: &Missing| match missing.count() {
+                    0 => outcomes.next().ok_or(Error::Corrupt("a row without an outcome")),
+                    _ => Ok(Outcome::MissingReferences(*missing)),
+                };
+                missing.iter().map(outcome_of).collect::<Result<_, _>>()?
+            } else {
+                self.put(scope, rows).await?
             };
-            missing.iter().map(outcome_of).collect::<Result<_, _>>()?
-        } else {
-            self.put(scope, rows).await?
-        };
-        if self.touches_sales() {
-            self.touch(scope, rows, &outcomes).await?;
-        }
-        let is_in = |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Updated | Outcome::Unchanged);
-        let dangling = outcomes.iter().zip(&missing).filter(|(outcome, _)| is_in(outcome));
-        let dangling = dangling.map(|(_, missing)| missing.count()).sum();
-        Ok(Applied { outcomes, dangling, prices: std::mem::take(&mut self.prices) })
+            if self.touches_sales() {
+                self.touch(scope, rows, &outcomes).await?;
+            }
+            let is_in =
+                |outcome: &Outcome| matches!(outcome, Outcome::Inserted | Outcome::Updated | Outcome::Unchanged);
+            let dangling = outcomes.iter().zip(&missing).filter(|(outcome, _)| is_in(outcome));
+            let dangling = dangling.map(|(_, missing)| missing.count()).sum();
+            Ok(Applied { outcomes, dangling, prices: std::mem::take(&mut self.prices) })
+        })
     }
 
     /// Notes which sales are no longer what they were, now that the rows are in.

@@ -4,7 +4,7 @@
 //! Whoever promotes orders of a tenant and whoever moves its stock is waited for, for some seconds; then
 //! [`Error::is_lock_timeout`] says so, and the rest is left to the next run.
 
-use crate::Error;
+use crate::{Error, Pending};
 use intake_domain::retention::Wishes;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -91,10 +91,12 @@ fn read_wishes(row: &Row) -> Wishes {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn months(owner: &Client) -> Result<Vec<String>, Error> {
-    let (name, sql) = sql!("months");
-    let rows = owner.query(sql, &[]).await.map_err(Error::statement(name))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+pub fn months<'a>(owner: &'a Client) -> Pending<'a, Result<Vec<String>, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("months");
+        let rows = owner.query(sql, &[]).await.map_err(Error::statement(name))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    })
 }
 
 /// A month that was taken out of `orders`.
@@ -148,10 +150,12 @@ pub struct Archived {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn archived(owner: &Client, days: u16) -> Result<Vec<Archived>, Error> {
-    let (name, sql) = sql!("archived");
-    let rows = owner.query(sql, &[&i32::from(days)]).await.map_err(Error::statement(name))?;
-    Ok(rows.iter().map(|row| Archived { leaf: row.get("leaf"), is_over: row.get("is_over") }).collect())
+pub fn archived<'a>(owner: &'a Client, days: u16) -> Pending<'a, Result<Vec<Archived>, Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("archived");
+        let rows = owner.query(sql, &[&i32::from(days)]).await.map_err(Error::statement(name))?;
+        Ok(rows.iter().map(|row| Archived { leaf: row.get("leaf"), is_over: row.get("is_over") }).collect())
+    })
 }
 
 /// Removes what is left of the next orders of an archived month: their keys, and their items, but for orders that came
@@ -159,38 +163,40 @@ pub async fn archived(owner: &Client, days: u16) -> Result<Vec<Archived>, Error>
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn clean_archived(owner: &mut Client, leaf: &str, tenant: Uuid) -> Result<u64, Error> {
-    let transaction = begin(owner, tenant).await?;
-    let (name, sql) = sql!("hold_tenant");
-    if transaction.query_opt(sql, &[&tenant]).await.map_err(Error::statement(name))?.is_none() {
-        return Ok(0);
-    }
-    let (name, sql) = sql!("progress");
-    let progress = transaction.query_opt(sql, &[&tenant, &leaf]).await.map_err(Error::statement(name))?;
-    if progress.as_ref().is_some_and(|row| row.get::<_, bool>("is_done")) {
-        return Ok(0);
-    }
-    let (mut at, mut last) = (SystemTime::UNIX_EPOCH - YEARS_BEFORE, Uuid::nil());
-    if let Some(row) = progress {
-        (at, last) = (row.get("order_date"), row.get("order_id"));
-    }
-    lock_orders(&transaction, tenant).await?;
-    let (name, sql) = sql!("archived_orders");
-    let sql = sql.replace("{leaf}", leaf);
-    let rows =
-        transaction.query(&sql, &[&tenant, &at, &last, &ORDERS_AT_ONCE]).await.map_err(Error::statement(name))?;
-    let orders = Orders::read(&rows);
-    orders.remove_what_belongs_to_them(&transaction, tenant).await?;
-    if let (Some(of), Some(id)) = (orders.dates.last(), orders.ids.last()) {
-        (at, last) = (*of, *id);
-    }
-    let (name, sql) = sql!("keep_progress");
-    transaction
-        .execute(sql, &[&tenant, &leaf, &at, &last, &orders.ids.is_empty()])
-        .await
-        .map_err(Error::statement(name))?;
-    commit(transaction).await?;
-    Ok(orders.ids.len() as u64)
+pub fn clean_archived<'a>(owner: &'a mut Client, leaf: &'a str, tenant: Uuid) -> Pending<'a, Result<u64, Error>> {
+    Box::pin(async move {
+        let transaction = begin(owner, tenant).await?;
+        let (name, sql) = sql!("hold_tenant");
+        if transaction.query_opt(sql, &[&tenant]).await.map_err(Error::statement(name))?.is_none() {
+            return Ok(0);
+        }
+        let (name, sql) = sql!("progress");
+        let progress = transaction.query_opt(sql, &[&tenant, &leaf]).await.map_err(Error::statement(name))?;
+        if progress.as_ref().is_some_and(|row| row.get::<_, bool>("is_done")) {
+            return Ok(0);
+        }
+        let (mut at, mut last) = (SystemTime::UNIX_EPOCH - YEARS_BEFORE, Uuid::nil());
+        if let Some(row) = progress {
+            (at, last) = (row.get("order_date"), row.get("order_id"));
+        }
+        lock_orders(&transaction, tenant).await?;
+        let (name, sql) = sql!("archived_orders");
+        let sql = sql.replace("{leaf}", leaf);
+        let rows =
+            transaction.query(&sql, &[&tenant, &at, &last, &ORDERS_AT_ONCE]).await.map_err(Error::statement(name))?;
+        let orders = Orders::read(&rows);
+        orders.remove_what_belongs_to_them(&transaction, tenant).await?;
+        if let (Some(of), Some(id)) = (orders.dates.last(), orders.ids.last()) {
+            (at, last) = (*of, *id);
+        }
+        let (name, sql) = sql!("keep_progress");
+        transaction
+            .execute(sql, &[&tenant, &leaf, &at, &last, &orders.ids.is_empty()])
+            .await
+            .map_err(Error::statement(name))?;
+        commit(transaction).await?;
+        Ok(orders.ids.len() as u64)
+    })
 }
 
 /// Before all orders: PostgreSQL's time begins in 4713 BC, the orders' in the year 1.
@@ -200,23 +206,27 @@ const YEARS_BEFORE: std::time::Duration = std::time::Duration::from_secs(2_000 *
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn note_cleaned(owner: &Client, leaf: &str) -> Result<(), Error> {
-    let (name, sql) = sql!("cleaned");
-    owner.execute(sql, &[&leaf]).await.map(drop).map_err(Error::statement(name))
+pub fn note_cleaned<'a>(owner: &'a Client, leaf: &'a str) -> Pending<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let (name, sql) = sql!("cleaned");
+        owner.execute(sql, &[&leaf]).await.map(drop).map_err(Error::statement(name))
+    })
 }
 
 /// Drops an archived month for good.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn drop_archived(owner: &mut Client, leaf: &str) -> Result<(), Error> {
-    let transaction = owner.transaction().await.map_err(Error::statement("begin"))?;
-    let (name, sql) = sql!("drop_archived");
-    let sql = sql.replace("{leaf}", leaf);
-    transaction.batch_execute(&sql).await.map_err(Error::statement(name))?;
-    let (name, sql) = sql!("forget_archived");
-    transaction.execute(sql, &[&leaf]).await.map_err(Error::statement(name))?;
-    commit(transaction).await
+pub fn drop_archived<'a>(owner: &'a mut Client, leaf: &'a str) -> Pending<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let transaction = owner.transaction().await.map_err(Error::statement("begin"))?;
+        let (name, sql) = sql!("drop_archived");
+        let sql = sql.replace("{leaf}", leaf);
+        transaction.batch_execute(&sql).await.map_err(Error::statement(name))?;
+        let (name, sql) = sql!("forget_archived");
+        transaction.execute(sql, &[&leaf]).await.map_err(Error::statement(name))?;
+        commit(transaction).await
+    })
 }
 
 /// Orders that go.
@@ -256,24 +266,29 @@ impl Orders {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn remove_orders(owner: &mut Client, tenant: Uuid, since: SystemTime) -> Result<u64, Error> {
-    let transaction = begin(owner, tenant).await?;
-    let (name, sql) = sql!("oldest_order");
-    let oldest = transaction.query_one(sql, &[&tenant, &since]).await.map_err(Error::statement(name))?;
-    let Some(oldest) = oldest.get::<_, Option<SystemTime>>(0) else { return Ok(0) };
-    lock_orders(&transaction, tenant).await?;
-    let (name, sql) = sql!("old_orders");
-    let rows =
-        transaction.query(sql, &[&tenant, &oldest, &since, &ORDERS_AT_ONCE]).await.map_err(Error::statement(name))?;
-    let orders = Orders::read(&rows);
-    if let (Some(first), Some(last)) = (orders.dates.first(), orders.dates.last()) {
-        let (name, sql) = sql!("remove_orders");
-        let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&tenant, &orders.ids, &orders.dates, first, last];
-        transaction.execute(sql, &with).await.map_err(Error::statement(name))?;
-        orders.remove_what_belongs_to_them(&transaction, tenant).await?;
-    }
-    commit(transaction).await?;
-    Ok(orders.ids.len() as u64)
+pub fn remove_orders<'a>(owner: &'a mut Client, tenant: Uuid, since: SystemTime) -> Pending<'a, Result<u64, Error>> {
+    Box::pin(async move {
+        let transaction = begin(owner, tenant).await?;
+        let (name, sql) = sql!("oldest_order");
+        let oldest = transaction.query_one(sql, &[&tenant, &since]).await.map_err(Error::statement(name))?;
+        let Some(oldest) = oldest.get::<_, Option<SystemTime>>(0) else { return Ok(0) };
+        lock_orders(&transaction, tenant).await?;
+        let (name, sql) = sql!("old_orders");
+        let rows = transaction
+            .query(sql, &[&tenant, &oldest, &since, &ORDERS_AT_ONCE])
+            .await
+            .map_err(Error::statement(name))?;
+        let orders = Orders::read(&rows);
+        if let (Some(first), Some(last)) = (orders.dates.first(), orders.dates.last()) {
+            let (name, sql) = sql!("remove_orders");
+            let with: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                [&tenant, &orders.ids, &orders.dates, first, last];
+            transaction.execute(sql, &with).await.map_err(Error::statement(name))?;
+            orders.remove_what_belongs_to_them(&transaction, tenant).await?;
+        }
+        commit(transaction).await?;
+        Ok(orders.ids.len() as u64)
+    })
 }
 
 /// Keeps promotions of the tenant's orders and items waiting, in the order in which a dry run takes the same locks.
@@ -302,56 +317,73 @@ pub struct StockEvents {
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn remove_stock_events(
-    owner: &mut Client,
+pub fn remove_stock_events<'a>(
+    owner: &'a mut Client,
     tenant: Uuid,
     since: SystemTime,
     after: Uuid,
-) -> Result<StockEvents, Error> {
-    let transaction = begin(owner, tenant).await?;
-    let (name, sql) = sql!("stock_products");
-    let rows = transaction.query(sql, &[&tenant, &after, &PRODUCTS_AT_ONCE]).await.map_err(Error::statement(name))?;
-    let products: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    let Some(through) = products.last().copied() else {
-        return Ok(StockEvents { removed: 0, through: None, has_more: false });
-    };
-    // as everybody who moves stock: the tenant's, then the levels in their order
-    let share = include_str!("../queries/stock/share.sql");
-    transaction.query(share, &[&crate::stock::lock_name(tenant)]).await.map_err(Error::statement("stock/share"))?;
-    let lock = include_str!("../queries/stock/lock_levels.sql");
-    transaction.query(lock, &[&tenant, &products]).await.map_err(Error::statement("stock/lock_levels"))?;
-    let (name, sql) = sql!("remove_stock_events");
-    let removed = transaction
-        .query(sql, &[&tenant, &products, &since, &EVENTS_OF_PRODUCT_AT_ONCE])
-        .await
-        .map_err(Error::statement(name))?;
-    commit(transaction).await?;
-    let removed: Vec<i64> = removed.iter().map(|row| row.get(0)).collect();
-    let has_more = removed.contains(&EVENTS_OF_PRODUCT_AT_ONCE);
-    Ok(StockEvents { removed: removed.iter().sum::<i64>().unsigned_abs(), through: Some(through), has_more })
+) -> Pending<'a, Result<StockEvents, Error>> {
+    Box::pin(async move {
+        let transaction = begin(owner, tenant).await?;
+        let (name, sql) = sql!("stock_products");
+        let rows =
+            transaction.query(sql, &[&tenant, &after, &PRODUCTS_AT_ONCE]).await.map_err(Error::statement(name))?;
+        let products: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let Some(through) = products.last().copied() else {
+            return Ok(StockEvents { removed: 0, through: None, has_more: false });
+        };
+        // as everybody who moves stock: the tenant's, then the levels in their order
+        let share = include_str!("../queries/stock/share.sql");
+        transaction.query(share, &[&crate::stock::lock_name(tenant)]).await.map_err(Error::statement("stock/share"))?;
+        let lock = include_str!("../queries/stock/lock_levels.sql");
+        transaction.query(lock, &[&tenant, &products]).await.map_err(Error::statement("stock/lock_levels"))?;
+        let (name, sql) = sql!("remove_stock_events");
+        let removed = transaction
+            .query(sql, &[&tenant, &products, &since, &EVENTS_OF_PRODUCT_AT_ONCE])
+            .await
+            .map_err(Error::statement(name))?;
+        commit(transaction).await?;
+        let removed: Vec<i64> = removed.iter().map(|row| row.get(0)).collect();
+        let has_more = removed.contains(&EVENTS_OF_PRODUCT_AT_ONCE);
+        Ok(StockEvents { removed: removed.iter().sum::<i64>().unsigned_abs(), through: Some(through), has_more })
+    })
 }
 
 /// Removes price events that were received before `since` and wait for no decision. Returns how many; 0 when there is none.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn remove_price_events(owner: &mut Client, tenant: Uuid, since: SystemTime) -> Result<u64, Error> {
-    let transaction = begin(owner, tenant).await?;
-    let (name, sql) = sql!("remove_price_events");
-    let removed = transaction.execute(sql, &[&tenant, &since, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
-    commit(transaction).await?;
-    Ok(removed)
+pub fn remove_price_events<'a>(
+    owner: &'a mut Client,
+    tenant: Uuid,
+    since: SystemTime,
+) -> Pending<'a, Result<u64, Error>> {
+    Box::pin(async move {
+        let transaction = begin(owner, tenant).await?;
+        let (name, sql) = sql!("remove_price_events");
+        let removed =
+            transaction.execute(sql, &[&tenant, &since, &ROWS_AT_ONCE]).await.map_err(Error::statement(name))?;
+        commit(transaction).await?;
+        Ok(removed)
+    })
 }
 
 /// Some sessions that ended, or could be used no more, before `since`, the oldest first.
 ///
 /// # Errors
 /// Any [`Error`] of the database.
-pub async fn old_sessions(owner: &mut Client, tenant: Uuid, since: SystemTime) -> Result<Vec<Uuid>, Error> {
-    let transaction = begin(owner, tenant).await?;
-    let (name, sql) = sql!("old_sessions");
-    let rows = transaction.query(sql, &[&tenant, &since, &SESSIONS_AT_ONCE]).await.map_err(Error::statement(name))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+pub fn old_sessions<'a>(
+    owner: &'a mut Client,
+    tenant: Uuid,
+    since: SystemTime,
+) -> Pending<'a, Result<Vec<Uuid>, Error>> {
+    Box::pin(async move {
+        let transaction = begin(owner, tenant).await?;
+        let (name, sql) = sql!("old_sessions");
+        let rows =
+            transaction.query(sql, &[&tenant, &since, &SESSIONS_AT_ONCE]).await.map_err(Error::statement(name))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    })
 }
 
 /// Removes sessions with all that is known of them: first their rejects, part by part, then the rest at once.

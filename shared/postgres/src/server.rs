@@ -1,6 +1,6 @@
 //! A server: where it is, who logs in there, and whether the way is encrypted.
 
-use crate::Error;
+use crate::{Error, Pending};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -105,21 +105,23 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Connect`], [`Error::Login`], [`Error::Tls`].
-    pub async fn connect(&self) -> Result<Client, Error> {
-        let Some(source) = &self.source else { return self.open(&self.config).await };
-        let since = Instant::now();
-        loop {
-            let Login { user, password } = source.login().await.map_err(Error::Login)?;
-            let mut config = self.config.clone();
-            config.user(user).password(password);
-            match self.open(&config).await {
-                Err(error) if is_refused(&error) && since.elapsed() < ROTATION_TIME => {
-                    tracing::info!(%error, "the login is refused, it is asked for again");
-                    tokio::time::sleep(ROTATION_PAUSE).await;
+    pub fn connect<'a>(&'a self) -> Pending<'a, Result<Client, Error>> {
+        Box::pin(async move {
+            let Some(source) = &self.source else { return self.open(&self.config).await };
+            let since = Instant::now();
+            loop {
+                let Login { user, password } = source.login().await.map_err(Error::Login)?;
+                let mut config = self.config.clone();
+                config.user(user).password(password);
+                match self.open(&config).await {
+                    Err(error) if is_refused(&error) && since.elapsed() < ROTATION_TIME => {
+                        tracing::info!(%error, "the login is refused, it is asked for again");
+                        tokio::time::sleep(ROTATION_PAUSE).await;
+                    }
+                    opened => return opened,
                 }
-                opened => return opened,
             }
-        }
+        })
     }
 
     async fn open(&self, config: &Config) -> Result<Client, Error> {
@@ -127,10 +129,15 @@ impl Server {
     }
 
     /// Asks the server to end the statement that runs on a connection.
-    pub(crate) async fn cancel(&self, running: CancelToken) -> Result<(), Error> {
-        let cancelled =
-            if self.is_encrypted() { running.cancel_query(tls()?).await } else { running.cancel_query(NoTls).await };
-        cancelled.map_err(Error::Connect)
+    pub(crate) fn cancel<'a>(&'a self, running: CancelToken) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let cancelled = if self.is_encrypted() {
+                running.cancel_query(tls()?).await
+            } else {
+                running.cancel_query(NoTls).await
+            };
+            cancelled.map_err(Error::Connect)
+        })
     }
 }
 
