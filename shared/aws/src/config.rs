@@ -1,5 +1,6 @@
 //! One configuration for every client.
 
+use crate::Pending;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
@@ -9,14 +10,21 @@ use std::time::Duration;
 ///
 /// The behaviour version is pinned because versions change retries and timeouts. An attempt may stall for ten seconds
 /// and an operation with its retries for thirty, which leaves every function time to answer.
-pub async fn load() -> SdkConfig {
-    loader().load().await
+pub fn load() -> Pending<'static, SdkConfig> {
+    Box::pin(async move { loader().load().await })
 }
 
 /// That of an emulator at `url`, which takes any credentials.
-pub async fn load_from(url: &str) -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "emulator");
-    loader().endpoint_url(url).region(Region::from_static("us-east-1")).credentials_provider(credentials).load().await
+pub fn load_from<'a>(url: &'a str) -> Pending<'a, SdkConfig> {
+    Box::pin(async move {
+        let credentials = Credentials::new("test", "test", None, None, "emulator");
+        loader()
+            .endpoint_url(url)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(credentials)
+            .load()
+            .await
+    })
 }
 
 fn loader() -> ConfigLoader {

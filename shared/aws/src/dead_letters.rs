@@ -1,6 +1,6 @@
 //! Dead letters, and their way back into the queue that they are of.
 
-use crate::Error;
+use crate::{Error, Pending};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
@@ -41,16 +41,18 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn depth(&self) -> Result<Depth, Error> {
-        let (visible, hidden) = (
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        );
-        let asked = self.client.get_queue_attributes().queue_url(&self.url);
-        let asked = asked.attribute_names(visible.clone()).attribute_names(hidden.clone());
-        let found = asked.send().await.map_err(Error::call("GetQueueAttributes"))?;
-        let number = |name| found.attributes()?.get(&name)?.parse().ok();
-        Ok(Depth { visible: number(visible).unwrap_or(0), hidden: number(hidden).unwrap_or(0) })
+    pub fn depth<'a>(&'a self) -> Pending<'a, Result<Depth, Error>> {
+        Box::pin(async move {
+            let (visible, hidden) = (
+                QueueAttributeName::ApproximateNumberOfMessages,
+                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            );
+            let asked = self.client.get_queue_attributes().queue_url(&self.url);
+            let asked = asked.attribute_names(visible.clone()).attribute_names(hidden.clone());
+            let found = asked.send().await.map_err(Error::call("GetQueueAttributes"))?;
+            let number = |name| found.attributes()?.get(&name)?.parse().ok();
+            Ok(Depth { visible: number(visible).unwrap_or(0), hidden: number(hidden).unwrap_or(0) })
+        })
     }
 
     /// Sends up to ten back, each with the trace that it came with, and returns how many; 0 when there are none. A message is
@@ -58,49 +60,54 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn send_back(&self) -> Result<usize, Error> {
-        let received = self
-            .client
-            .receive_message()
-            .queue_url(&self.url)
-            .max_number_of_messages(BATCH)
-            .visibility_timeout(HIDDEN_SECONDS)
-            .wait_time_seconds(1)
-            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
-            .message_attribute_names("All")
-            .send()
-            .await
-            .map_err(Error::call("ReceiveMessage"))?;
-        let messages = received.messages();
-        if messages.is_empty() {
-            return Ok(0);
-        }
-        let entries = messages.iter().enumerate().map(|(at, message)| entry(at, message)).collect::<Result<_, _>>()?;
-        let sent = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries)).send().await;
-        let sent = sent.map_err(Error::call("SendMessageBatch"))?;
-        let mut remove = Vec::with_capacity(messages.len());
-        for success in sent.successful() {
-            let message = success.id().parse::<usize>().ok().and_then(|at| messages.get(at));
-            let message = message.ok_or(Error::Unreadable("an answer about a message"))?;
-            let entry = DeleteMessageBatchRequestEntry::builder()
-                .id(success.id())
-                .set_receipt_handle(message.receipt_handle().map(str::to_owned));
-            remove.push(entry.build().map_err(|_| Error::Unreadable("a message"))?);
-        }
-        if let Some(refused) = sent.failed().first() {
-            let source = format!("a message was refused: {}", refused.message().unwrap_or(refused.code())).into();
-            if remove.is_empty() {
-                return Err(Error::Call {
-                    operation: "SendMessageBatch",
-                    code: Some(refused.code().to_owned()),
-                    source,
-                });
+    pub fn send_back<'a>(&'a self) -> Pending<'a, Result<usize, Error>> {
+        Box::pin(async move {
+            let received = self
+                .client
+                .receive_message()
+                .queue_url(&self.url)
+                .max_number_of_messages(BATCH)
+                .visibility_timeout(HIDDEN_SECONDS)
+                .wait_time_seconds(1)
+                .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
+                .message_attribute_names("All")
+                .send()
+                .await
+                .map_err(Error::call("ReceiveMessage"))?;
+            let messages = received.messages();
+            if messages.is_empty() {
+                return Ok(0);
             }
-        }
-        let count = remove.len();
-        let removed = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(remove)).send().await;
-        removed.map_err(Error::call("DeleteMessageBatch"))?;
-        Ok(count)
+            let entries =
+                messages.iter().enumerate().map(|(at, message)| entry(at, message)).collect::<Result<_, _>>()?;
+            let sent =
+                self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries)).send().await;
+            let sent = sent.map_err(Error::call("SendMessageBatch"))?;
+            let mut remove = Vec::with_capacity(messages.len());
+            for success in sent.successful() {
+                let message = success.id().parse::<usize>().ok().and_then(|at| messages.get(at));
+                let message = message.ok_or(Error::Unreadable("an answer about a message"))?;
+                let entry = DeleteMessageBatchRequestEntry::builder()
+                    .id(success.id())
+                    .set_receipt_handle(message.receipt_handle().map(str::to_owned));
+                remove.push(entry.build().map_err(|_| Error::Unreadable("a message"))?);
+            }
+            if let Some(refused) = sent.failed().first() {
+                let source = format!("a message was refused: {}", refused.message().unwrap_or(refused.code())).into();
+                if remove.is_empty() {
+                    return Err(Error::Call {
+                        operation: "SendMessageBatch",
+                        code: Some(refused.code().to_owned()),
+                        source,
+                    });
+                }
+            }
+            let count = remove.len();
+            let removed =
+                self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(remove)).send().await;
+            removed.map_err(Error::call("DeleteMessageBatch"))?;
+            Ok(count)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Idempotency records: one conditional write claims a key, one more keeps the answer.
 
-use crate::Error;
+use crate::{Error, Pending};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -53,33 +53,35 @@ impl Records {
     /// # Errors
     /// [`Error::Call`] and [`Error::Unreadable`]; then it is unknown whether the key is claimed, and the request must
     /// not run.
-    pub async fn claim(&self, tenant: Uuid, claim: &Claim) -> Result<Found, Error> {
-        let number = |seconds: u64| AttributeValue::N(seconds.to_string());
-        let claimed = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .item("id", id(tenant, claim))
-            .item("fingerprint", AttributeValue::B(claim.fingerprint.to_vec().into()))
-            .item("claimed_by", claimed_by(claim))
-            .item("claimed_until", number(claim.at + self.claim_lifetime.as_secs()))
-            .item("expires_at", number(claim.expires_at()))
-            .condition_expression(
-                "attribute_not_exists(id) or expires_at <= :now \
-                 or (attribute_not_exists(answer) and claimed_until <= :now)",
-            )
-            .expression_attribute_values(":now", number(claim.at))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let error = match claimed {
-            Ok(_) => return Ok(Found::Nothing),
-            Err(error) => error,
-        };
-        if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
-            return refused.item().map_or(Ok(Found::Running), |record| read(record, claim));
-        }
-        Err(Error::call("PutItem")(error))
+    pub fn claim<'a>(&'a self, tenant: Uuid, claim: &'a Claim) -> Pending<'a, Result<Found, Error>> {
+        Box::pin(async move {
+            let number = |seconds: u64| AttributeValue::N(seconds.to_string());
+            let claimed = self
+                .client
+                .put_item()
+                .table_name(&self.table)
+                .item("id", id(tenant, claim))
+                .item("fingerprint", AttributeValue::B(claim.fingerprint.to_vec().into()))
+                .item("claimed_by", claimed_by(claim))
+                .item("claimed_until", number(claim.at + self.claim_lifetime.as_secs()))
+                .item("expires_at", number(claim.expires_at()))
+                .condition_expression(
+                    "attribute_not_exists(id) or expires_at <= :now \
+                     or (attribute_not_exists(answer) and claimed_until <= :now)",
+                )
+                .expression_attribute_values(":now", number(claim.at))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+                .await;
+            let error = match claimed {
+                Ok(_) => return Ok(Found::Nothing),
+                Err(error) => error,
+            };
+            if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
+                return refused.item().map_or(Ok(Found::Running), |record| read(record, claim));
+            }
+            Err(Error::call("PutItem")(error))
+        })
     }
 
     /// Keeps the answer of a claimed request; does nothing when its claim ran out and another request has the key. Says
@@ -87,30 +89,32 @@ impl Records {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn keep(&self, tenant: Uuid, claim: &Claim, answer: &Answer) -> Result<bool, Error> {
-        let packed = answer.pack();
-        if packed.len() > MAX_ANSWER_BYTES {
-            return Ok(false);
-        }
-        let kept = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", id(tenant, claim))
-            .update_expression("set answer = :answer")
-            .condition_expression("claimed_by = :us")
-            .expression_attribute_values(":answer", AttributeValue::B(packed.into()))
-            .expression_attribute_values(":us", claimed_by(claim))
-            .send()
-            .await;
-        match kept {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(true)
+    pub fn keep<'a>(&'a self, tenant: Uuid, claim: &'a Claim, answer: &'a Answer) -> Pending<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let packed = answer.pack();
+            if packed.len() > MAX_ANSWER_BYTES {
+                return Ok(false);
             }
-            kept => kept.map(|_| true).map_err(Error::call("UpdateItem")),
-        }
+            let kept = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .key("id", id(tenant, claim))
+                .update_expression("set answer = :answer")
+                .condition_expression("claimed_by = :us")
+                .expression_attribute_values(":answer", AttributeValue::B(packed.into()))
+                .expression_attribute_values(":us", claimed_by(claim))
+                .send()
+                .await;
+            match kept {
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+                {
+                    Ok(true)
+                }
+                kept => kept.map(|_| true).map_err(Error::call("UpdateItem")),
+            }
+        })
     }
 
     /// Gives a claim back: its request had no effect, and the next one with its key may. Does nothing when the claim
@@ -118,24 +122,26 @@ impl Records {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn release(&self, tenant: Uuid, claim: &Claim) -> Result<(), Error> {
-        let released = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("id", id(tenant, claim))
-            .condition_expression("claimed_by = :us")
-            .expression_attribute_values(":us", claimed_by(claim))
-            .send()
-            .await;
-        match released {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
+    pub fn release<'a>(&'a self, tenant: Uuid, claim: &'a Claim) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let released = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .key("id", id(tenant, claim))
+                .condition_expression("claimed_by = :us")
+                .expression_attribute_values(":us", claimed_by(claim))
+                .send()
+                .await;
+            match released {
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+                {
+                    Ok(())
+                }
+                released => released.map(drop).map_err(Error::call("DeleteItem")),
             }
-            released => released.map(drop).map_err(Error::call("DeleteItem")),
-        }
+        })
     }
 }
 

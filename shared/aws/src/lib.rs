@@ -12,8 +12,13 @@ pub mod messages;
 mod objects;
 mod queue;
 mod rates;
+mod signature;
 mod tenant_items;
 pub mod trace;
+
+/// A call in progress. Boxed, so that the code of the SDK behind it is compiled once, in this crate, and not again in each
+/// crate that makes the call.
+pub type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What clients are made of.
 pub use aws_config::SdkConfig;
@@ -24,4 +29,5 @@ pub use logins::{IamTokens, Secret, SecretLogin};
 pub use objects::{Head, Objects, Part, Presigned, URL_LIFETIME};
 pub use queue::Queue;
 pub use rates::{Outcome, RateTable};
+pub use signature::presign_get;
 pub use tenant_items::TenantItems;

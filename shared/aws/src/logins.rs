@@ -1,10 +1,7 @@
 //! What functions log in to a database with, in the cloud: tokens that IAM vouches for, and secrets.
 
-use crate::Error;
+use crate::{Error, Pending, presign_get};
 use aws_config::SdkConfig;
-use aws_sdk_s3::config::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use serde::Deserialize;
 use std::time::{Duration, SystemTime};
 use url::Url;
@@ -32,33 +29,14 @@ impl IamTokens {
     ///
     /// # Errors
     /// [`Error::Unreadable`] without a region, credentials, or a host that is one.
-    pub async fn token(&self, now: SystemTime) -> Result<String, Error> {
-        let region = self.config.region().ok_or(Error::Unreadable("no region"))?;
-        let provider = self.config.credentials_provider().ok_or(Error::Unreadable("no credentials"))?;
-        let credentials = provider.provide_credentials().await.map_err(|_| Error::Unreadable("no credentials"))?;
-        let identity = credentials.into();
-        let mut settings = SigningSettings::default();
-        settings.expires_in = Some(TOKEN_LIFETIME);
-        settings.signature_location = SignatureLocation::QueryParams;
-        let unsigned = |_| Error::Unreadable("what a token is of");
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(region.as_ref())
-            .name("rds-db")
-            .time(now)
-            .settings(settings)
-            .build()
-            .map_err(|_| Error::Unreadable("what a token is of"))?;
-        let asked = [("Action", "connect"), ("DBUser", &self.user)];
-        let mut url = Url::parse_with_params(&format!("https://{}/", self.address), asked)
-            .map_err(|_| Error::Unreadable("the host of a database"))?;
-        let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]))
-            .map_err(unsigned)?;
-        let (signed, _) = sign(request, &parameters.into()).map_err(unsigned)?.into_parts();
-        for (name, value) in signed.params() {
-            url.query_pairs_mut().append_pair(name, value);
-        }
-        Ok(url.as_str().trim_start_matches("https://").to_owned())
+    pub fn token<'a>(&'a self, now: SystemTime) -> Pending<'a, Result<String, Error>> {
+        Box::pin(async move {
+            let asked = [("Action", "connect"), ("DBUser", &self.user)];
+            let url = Url::parse_with_params(&format!("https://{}/", self.address), asked)
+                .map_err(|_| Error::Unreadable("the host of a database"))?;
+            let url = presign_get(&self.config, "rds-db", url, TOKEN_LIFETIME, now).await?;
+            Ok(url.as_str().trim_start_matches("https://").to_owned())
+        })
     }
 }
 
@@ -89,10 +67,12 @@ impl Secret {
     ///
     /// # Errors
     /// [`Error::Call`]; [`Error::Unreadable`] when it holds something else.
-    pub async fn login(&self) -> Result<SecretLogin, Error> {
-        let found = self.client.get_secret_value().secret_id(&self.id).send().await;
-        let found = found.map_err(Error::call("GetSecretValue"))?;
-        let text = found.secret_string().ok_or(Error::Unreadable("a secret without a text"))?;
-        serde_json::from_str(text).map_err(|_| Error::Unreadable("a secret without username and password"))
+    pub fn login<'a>(&'a self) -> Pending<'a, Result<SecretLogin, Error>> {
+        Box::pin(async move {
+            let found = self.client.get_secret_value().secret_id(&self.id).send().await;
+            let found = found.map_err(Error::call("GetSecretValue"))?;
+            let text = found.secret_string().ok_or(Error::Unreadable("a secret without a text"))?;
+            serde_json::from_str(text).map_err(|_| Error::Unreadable("a secret without username and password"))
+        })
     }
 }

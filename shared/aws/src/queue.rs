@@ -2,7 +2,7 @@
 //!
 //! A message carries the trace of the work that sends it, as AWS X-Ray has it.
 
-use crate::{Error, trace};
+use crate::{Error, Pending, trace};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::{
     MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
@@ -41,23 +41,29 @@ impl Queue {
     /// [`Error::Call`] when any of them is not certain to be in the queue; some may be, so whoever calls must stand their
     /// being sent twice.
     pub async fn send_all(&self, messages: &[impl Serialize]) -> Result<(), Error> {
-        let attributes = attributes()?;
-        for batch in messages.chunks(BATCH) {
-            let mut entries = Vec::with_capacity(batch.len());
-            for (at, message) in batch.iter().enumerate() {
-                let body = serde_json::to_string(message).map_err(|_| Error::Unreadable("a message"))?;
-                entries.push(
-                    SendMessageBatchRequestEntry::builder()
-                        .id(at.to_string())
-                        .message_body(body)
-                        .set_message_system_attributes(attributes.clone())
-                        .build()
-                        .map_err(|_| Error::Unreadable("a message"))?,
-                );
+        let bodies: Result<Vec<_>, _> = messages.iter().map(body).collect();
+        self.send_bodies(bodies?).await
+    }
+
+    fn send_bodies(&self, bodies: Vec<String>) -> Pending<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let attributes = attributes()?;
+            for batch in bodies.chunks(BATCH) {
+                let mut entries = Vec::with_capacity(batch.len());
+                for (at, body) in batch.iter().enumerate() {
+                    entries.push(
+                        SendMessageBatchRequestEntry::builder()
+                            .id(at.to_string())
+                            .message_body(body)
+                            .set_message_system_attributes(attributes.clone())
+                            .build()
+                            .map_err(|_| Error::Unreadable("a message"))?,
+                    );
+                }
+                self.send_batch(entries).await?;
             }
-            self.send_batch(entries).await?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Sends a message that nobody receives before `delay` is over, or 15 minutes if it is longer: SQS holds nothing back
@@ -67,12 +73,17 @@ impl Queue {
     /// # Errors
     /// [`Error::Call`] when the message is not certain to be in the queue.
     pub async fn send_later(&self, message: &impl Serialize, delay: Duration) -> Result<(), Error> {
-        let body = serde_json::to_string(message).map_err(|_| Error::Unreadable("a message"))?;
-        // rounded up, so that it does not come just before its time
-        let seconds = delay.min(MAX_DELAY).as_secs_f64().ceil() as i32;
-        let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(seconds);
-        send.set_message_system_attributes(attributes()?).send().await.map_err(Error::call("SendMessage"))?;
-        Ok(())
+        self.send_body_later(body(message)?, delay).await
+    }
+
+    fn send_body_later(&self, body: String, delay: Duration) -> Pending<'_, Result<(), Error>> {
+        Box::pin(async move {
+            // rounded up, so that it does not come just before its time
+            let seconds = delay.min(MAX_DELAY).as_secs_f64().ceil() as i32;
+            let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(seconds);
+            send.set_message_system_attributes(attributes()?).send().await.map_err(Error::call("SendMessage"))?;
+            Ok(())
+        })
     }
 
     async fn send_batch(&self, mut entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), Error> {
@@ -93,6 +104,10 @@ impl Queue {
         let source = format!("{} messages were refused", entries.len()).into();
         Err(Error::Call { operation: "SendMessageBatch", code: None, source })
     }
+}
+
+fn body(message: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(message).map_err(|_| Error::Unreadable("a message"))
 }
 
 /// What a message says besides its body.

@@ -1,6 +1,6 @@
 //! The slots of the rate limits: one conditional write takes what a request needs and tells how its item stands.
 
-use crate::Error;
+use crate::{Error, Pending};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -56,48 +56,50 @@ impl RateTable {
     ///
     /// # Errors
     /// [`Error::Call`]; then it is unknown whether they were taken.
-    pub async fn take(&self, id: &str, take: &Take) -> Result<Outcome, Error> {
-        let number = |number: u64| AttributeValue::N(number.to_string());
-        let names = |prefix, names: &[String]| -> Vec<_> {
-            names.iter().enumerate().map(|(nth, name)| (format!("#{prefix}{nth}"), name.clone())).collect()
-        };
-        let (slots, stale) = (names('s', &take.slots), names('r', &take.stale));
-        let are_since = |names: &[(String, String)], since| {
-            let each = names.iter().map(|(name, _)| format!("(attribute_not_exists({name}) or {name} <= {since})"));
-            each.collect::<Vec<_>>()
-        };
-        let mut condition = are_since(&slots, ":free");
-        let mut update: String = slots.iter().map(|(name, _)| format!("{name} = :now, ")).collect();
-        update = format!("set {update}expires_at = :expires");
-        let mut request = self.client.update_item();
-        if !stale.is_empty() {
-            condition.extend(are_since(&stale, ":stale"));
-            update += " remove ";
-            update += &stale.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-            request = request.expression_attribute_values(":stale", number(take.stale_since()));
-        }
-        let sent = request
-            .table_name(&self.table)
-            .key("id", AttributeValue::S(id.to_owned()))
-            .update_expression(update)
-            .condition_expression(condition.join(" and "))
-            .set_expression_attribute_names(Some(slots.into_iter().chain(stale).collect()))
-            .expression_attribute_values(":now", number(take.at))
-            .expression_attribute_values(":free", number(take.free_since()))
-            // in seconds; from then on every slot of the item is stale
-            .expression_attribute_values(":expires", number((take.at + STALE_MS).div_ceil(1_000)))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
-            Ok(taken) => Ok(Outcome { is_taken: true, item: taken.attributes.unwrap_or_default() }),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Outcome { is_taken: false, item: refused.item.clone().unwrap_or_default() })
-                }
-                _ => Err(Error::call("UpdateItem")(error)),
-            },
-        }
+    pub fn take<'a>(&'a self, id: &'a str, take: &'a Take) -> Pending<'a, Result<Outcome, Error>> {
+        Box::pin(async move {
+            let number = |number: u64| AttributeValue::N(number.to_string());
+            let names = |prefix, names: &[String]| -> Vec<_> {
+                names.iter().enumerate().map(|(nth, name)| (format!("#{prefix}{nth}"), name.clone())).collect()
+            };
+            let (slots, stale) = (names('s', &take.slots), names('r', &take.stale));
+            let are_since = |names: &[(String, String)], since| {
+                let each = names.iter().map(|(name, _)| format!("(attribute_not_exists({name}) or {name} <= {since})"));
+                each.collect::<Vec<_>>()
+            };
+            let mut condition = are_since(&slots, ":free");
+            let mut update: String = slots.iter().map(|(name, _)| format!("{name} = :now, ")).collect();
+            update = format!("set {update}expires_at = :expires");
+            let mut request = self.client.update_item();
+            if !stale.is_empty() {
+                condition.extend(are_since(&stale, ":stale"));
+                update += " remove ";
+                update += &stale.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+                request = request.expression_attribute_values(":stale", number(take.stale_since()));
+            }
+            let sent = request
+                .table_name(&self.table)
+                .key("id", AttributeValue::S(id.to_owned()))
+                .update_expression(update)
+                .condition_expression(condition.join(" and "))
+                .set_expression_attribute_names(Some(slots.into_iter().chain(stale).collect()))
+                .expression_attribute_values(":now", number(take.at))
+                .expression_attribute_values(":free", number(take.free_since()))
+                // in seconds; from then on every slot of the item is stale
+                .expression_attribute_values(":expires", number((take.at + STALE_MS).div_ceil(1_000)))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+                .await;
+            match sent {
+                Ok(taken) => Ok(Outcome { is_taken: true, item: taken.attributes.unwrap_or_default() }),
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                        Ok(Outcome { is_taken: false, item: refused.item.clone().unwrap_or_default() })
+                    }
+                    _ => Err(Error::call("UpdateItem")(error)),
+                },
+            }
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! A tenant's items in a table of DynamoDB whose ids begin with the tenant: idempotency records, and slots of rate limits.
 
-use crate::Error;
+use crate::{Error, Pending};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -23,22 +23,24 @@ impl TenantItems {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn count(&self, tenant: Uuid) -> Result<u64, Error> {
-        Ok(self.ids(tenant).await?.len() as u64)
+    pub fn count<'a>(&'a self, tenant: Uuid) -> Pending<'a, Result<u64, Error>> {
+        Box::pin(async move { Ok(self.ids(tenant).await?.len() as u64) })
     }
 
     /// Removes a tenant's and returns how many there were.
     ///
     /// # Errors
     /// [`Error::Call`]; what was removed until then stays so.
-    pub async fn remove(&self, tenant: Uuid) -> Result<u64, Error> {
-        let ids = self.ids(tenant).await?;
-        for id in &ids {
-            let key = AttributeValue::S(id.clone());
-            let deleted = self.client.delete_item().table_name(&self.table).key("id", key).send().await;
-            deleted.map_err(Error::call("DeleteItem"))?;
-        }
-        Ok(ids.len() as u64)
+    pub fn remove<'a>(&'a self, tenant: Uuid) -> Pending<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let ids = self.ids(tenant).await?;
+            for id in &ids {
+                let key = AttributeValue::S(id.clone());
+                let deleted = self.client.delete_item().table_name(&self.table).key("id", key).send().await;
+                deleted.map_err(Error::call("DeleteItem"))?;
+            }
+            Ok(ids.len() as u64)
+        })
     }
 
     async fn ids(&self, tenant: Uuid) -> Result<Vec<String>, Error> {

@@ -1,7 +1,7 @@
 //! Everything under a prefix, counted and removed: objects in all their versions, and uploads that are not whole yet.
 
 use super::{DELETE_BATCH, Objects};
-use crate::Error;
+use crate::{Error, Pending};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 /// What lies under a prefix.
@@ -17,16 +17,18 @@ impl Objects {
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn count_under(&self, prefix: &str) -> Result<u64, Error> {
-        let mut count = self.open_uploads(prefix).await?.len() as u64;
-        let mut page = self.versions(prefix, None).await?;
-        loop {
-            count += page.versions.len() as u64;
-            match page.next.take() {
-                Some(next) => page = self.versions(prefix, Some(next)).await?,
-                None => return Ok(count),
+    pub fn count_under<'a>(&'a self, prefix: &'a str) -> Pending<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let mut count = self.open_uploads(prefix).await?.len() as u64;
+            let mut page = self.versions(prefix, None).await?;
+            loop {
+                count += page.versions.len() as u64;
+                match page.next.take() {
+                    Some(next) => page = self.versions(prefix, Some(next)).await?,
+                    None => return Ok(count),
+                }
             }
-        }
+        })
     }
 
     /// Removes every version of every object under a prefix, and drops the uploads that are open there. Returns how many
@@ -34,23 +36,25 @@ impl Objects {
     ///
     /// # Errors
     /// [`Error::Call`]; what was removed until then stays so.
-    pub async fn remove_under(&self, prefix: &str) -> Result<u64, Error> {
-        let mut removed = 0;
-        for (key, upload) in self.open_uploads(prefix).await? {
-            self.abort_multipart(&key, &upload).await?;
-            removed += 1;
-        }
-        loop {
-            // from the beginning each time: what was listed is gone
-            let page = self.versions(prefix, None).await?;
-            if page.versions.is_empty() {
-                return Ok(removed);
+    pub fn remove_under<'a>(&'a self, prefix: &'a str) -> Pending<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let mut removed = 0;
+            for (key, upload) in self.open_uploads(prefix).await? {
+                self.abort_multipart(&key, &upload).await?;
+                removed += 1;
             }
-            removed += page.versions.len() as u64;
-            for batch in page.versions.chunks(DELETE_BATCH) {
-                self.delete_versions(batch.to_vec()).await?;
+            loop {
+                // from the beginning each time: what was listed is gone
+                let page = self.versions(prefix, None).await?;
+                if page.versions.is_empty() {
+                    return Ok(removed);
+                }
+                removed += page.versions.len() as u64;
+                for batch in page.versions.chunks(DELETE_BATCH) {
+                    self.delete_versions(batch.to_vec()).await?;
+                }
             }
-        }
+        })
     }
 
     async fn delete_versions(&self, versions: Vec<ObjectIdentifier>) -> Result<(), Error> {
