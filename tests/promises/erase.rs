@@ -60,6 +60,10 @@ async fn everywhere(ground: &Arc<Ground>) -> Result<Shop> {
     Ok(shop)
 }
 
+fn request(tenant: Uuid, by: &str) -> erase::Request<'_> {
+    erase::Request { tenant, by, key_lifetime: erase::KNOWN_FOR }
+}
+
 /// What a tenant has, found otherwise than the erasure finds it.
 async fn found(ground: &Ground, tenant: Uuid) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
@@ -90,7 +94,7 @@ async fn found(ground: &Ground, tenant: Uuid) -> Result<BTreeMap<String, u64>> {
 /// Begins an erasure and interrupts it while it waits for functions to forget the keys; then makes it look older.
 async fn asked(ground: &Ground, shop: &Shop) -> Result<()> {
     let stores = stores(ground)?;
-    let erasure = erase::erase(&ground.endpoints.owner_database_url, &stores, shop.id, "the tests", &|_| ());
+    let erasure = erase::erase(&ground.endpoints.owner_database_url, &stores, request(shop.id, "the tests"), &|_| ());
     // the owner sees the keys of all tenants
     let live = "select count(*)::text from api_keys where tenant_id = $1 and revoked_at is null";
     let revoked = async {
@@ -122,7 +126,8 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     let file = file.await?.remove(0);
 
     asked(&ground, &shop).await?;
-    let done = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, shop.id, "else", &|_| ()).await?;
+    let done = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, request(shop.id, "else"), &|_| ())
+        .await?;
     assert_eq!(done.left.values().sum::<u64>(), 0, "{:?}", done.left);
     assert!(done.left.len() > 25, "{:?}", done.left);
     let left: Vec<_> = found(&ground, shop.id).await?.into_iter().filter(|(_, count)| *count > 0).collect();
@@ -163,10 +168,13 @@ pub(super) async fn an_erased_tenant_is_gone_everywhere(ground: Arc<Ground>) -> 
     ground.invoke("Maintain", &event("maintain.hourly")?).await?;
     assert_eq!(found(&ground, shop.id).await?["objects"], 0);
 
-    let again = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, shop.id, "else", &|_| ()).await?;
+    let again =
+        erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, request(shop.id, "else"), &|_| ())
+            .await?;
     assert_eq!((again.erasure.finished_at, again.left.values().sum::<u64>()), (done.erasure.finished_at, 0));
     let nobody = Uuid::now_v7();
-    let unknown = erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, nobody, "else", &|_| ()).await;
+    let unknown =
+        erase::erase(&ground.endpoints.owner_database_url, &stores(&ground)?, request(nobody, "else"), &|_| ()).await;
     assert!(unknown.is_err_and(|error| error.to_string().contains("there is no tenant")));
     Ok(())
 }
@@ -191,7 +199,8 @@ async fn erase_in_the_middle(ground: &Arc<Ground>) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     asked(ground, &shop).await?;
-    erase::erase(&ground.endpoints.owner_database_url, &stores(ground)?, shop.id, "the tests", &|_| ()).await?;
+    erase::erase(&ground.endpoints.owner_database_url, &stores(ground)?, request(shop.id, "the tests"), &|_| ())
+        .await?;
     ground.disarm("promote-file.before-commit", shop.id);
     ground.drained().await?;
     ensure!(ground.dead_letters().await? == 0, "what found no tenant was given up");

@@ -2,10 +2,10 @@
 
 use crate::support::{Answer, Books, Ground, MariaDb, Predecessor};
 use anyhow::{Context, Result, ensure};
-use intake::import::{Report, Wanted, check, import};
 use intake::output::{Output, Verdict};
 use intake_domain::{api_key, dataset};
-use intake_import::{Location, Names, Table};
+use intake_import::predecessor::{Location, Names, Table};
+use intake_import::{Report, Wanted, check, import};
 use intake_postgres::{audit, keys};
 use serde_json::Value;
 use std::collections::BTreeMap;

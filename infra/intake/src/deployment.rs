@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata};
-use intake_aws::{SdkConfig, Secret};
+use intake_aws::{SdkConfig, Secret, presign_get};
 use intake_local::QUEUES;
+use roxmltree::{Document, Node};
 use url::Url;
 
 /// The one that the command line names, for as long as the command runs.
@@ -34,18 +35,8 @@ pub fn named() -> Option<&'static Deployment> {
 impl Deployment {
     /// Asks CloudFormation for it.
     pub async fn find(config: SdkConfig, name: &str) -> anyhow::Result<Self> {
-        if config.region().is_none() {
-            bail!("in which region is the stack {name}? set AWS_REGION, or AWS_PROFILE to a profile that has one");
-        }
-        let found = aws_sdk_cloudformation::Client::new(&config).describe_stacks().stack_name(name).send().await;
-        let found = found.map_err(|error| match error.message() {
-            Some(message) => anyhow::anyhow!("the stack {name}: {message}"),
-            None => anyhow::anyhow!("the stack {name}: {}", DisplayErrorContext(&error)),
-        })?;
-        let stack = found.stacks().first().with_context(|| format!("there is no stack {name}"))?;
-        let outputs = stack.outputs().iter();
-        let outputs = outputs.filter_map(|output| Some((output.output_key()?.into(), output.output_value()?.into())));
-        Ok(Self { name: name.to_owned(), outputs: outputs.collect(), config })
+        let outputs = describe(&config, name).await.with_context(|| format!("the stack {name}"))?;
+        Ok(Self { name: name.to_owned(), outputs, config })
     }
 
     /// AWS's configuration.
@@ -75,5 +66,86 @@ impl Deployment {
         let set = url.set_username(&login.username).and_then(|()| url.set_password(Some(&login.password)));
         set.ok().context("the output OwnerDatabaseUrl names no host")?;
         Ok(url.into())
+    }
+}
+
+/// The outputs of a stack, by `DescribeStacks`. One signed GET: the SDK crate of CloudFormation takes longer to compile than
+/// this whole command.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
+async fn describe(config: &SdkConfig, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let region = config.region().context("no region: set AWS_REGION, or AWS_PROFILE to a profile with a region")?;
+    let endpoint = config.endpoint_url().map_or_else(|| service_url(region.as_ref()), str::to_owned);
+    let query = [("Action", "DescribeStacks"), ("StackName", name), ("Version", "2010-05-15")];
+    let url = Url::parse_with_params(&endpoint, query).context("the address of CloudFormation")?;
+    let url = presign_get(config, "cloudformation", url, SIGNATURE_LIFETIME, SystemTime::now()).await?;
+    let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    let answer = client.get(url).send().await.map_err(reqwest::Error::without_url).context("ask CloudFormation")?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(reqwest::Error::without_url).context("ask CloudFormation")?;
+    if !status.is_success() {
+        bail!("{}", error_message(&body).unwrap_or_else(|| format!("CloudFormation answered {status}")));
+    }
+    outputs(&body)
+}
+
+/// A signature is used at once; this much covers a slow start of the connection.
+const SIGNATURE_LIFETIME: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// <https://docs.aws.amazon.com/general/latest/gr/cfn.html>
+fn service_url(region: &str) -> String {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://cloudformation.{region}.{suffix}/")
+}
+
+/// The outputs in a `DescribeStacksResponse`: `member` elements with an `OutputKey` and an `OutputValue`.
+fn outputs(xml: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let document = Document::parse(xml).context("the answer of CloudFormation is not XML")?;
+    let lists = document.descendants().filter(|node| node.tag_name().name() == "Outputs");
+    let members = lists.flat_map(|list| list.children());
+    Ok(members.filter_map(|member| Some((text(member, "OutputKey")?, text(member, "OutputValue")?))).collect())
+}
+
+/// The `Message` of an `ErrorResponse`.
+fn error_message(xml: &str) -> Option<String> {
+    let document = Document::parse(xml).ok()?;
+    document.descendants().find_map(|node| text(node, "Message"))
+}
+
+/// The text of a child element.
+fn text(node: Node<'_, '_>, child: &str) -> Option<String> {
+    let child = node.children().find(|element| element.tag_name().name() == child)?;
+    Some(child.text().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+      <DescribeStacksResult><Stacks><member><StackName>intake</StackName>
+        <Outputs>
+          <member><OutputKey>ApiUrl</OutputKey><OutputValue>https://a.example/?b=1&amp;c=2</OutputValue></member>
+          <member><OutputKey>Empty</OutputKey><OutputValue/><Description>nothing</Description></member>
+        </Outputs>
+        <Tags><member><Key>OutputKey</Key><Value>no output</Value></member></Tags>
+      </member></Stacks></DescribeStacksResult>
+    </DescribeStacksResponse>"#;
+    const ERROR: &str = r#"<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+      <Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id none does not exist</Message></Error>
+    </ErrorResponse>"#;
+
+    #[test]
+    fn outputs_are_read_from_the_answer() {
+        let wanted = [("ApiUrl", "https://a.example/?b=1&c=2"), ("Empty", "")];
+        let wanted = wanted.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(outputs(ANSWER).unwrap(), BTreeMap::from(wanted));
+        assert!(outputs("{}").is_err());
+    }
+
+    #[test]
+    fn the_message_of_an_error_is_read() {
+        assert_eq!(error_message(ERROR).as_deref(), Some("Stack with id none does not exist"));
+        assert_eq!(error_message("<html>"), None);
     }
 }

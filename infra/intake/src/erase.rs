@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use intake_domain::api_key::KNOWN_FOR;
+pub use intake_domain::api_key::KNOWN_FOR;
 use intake_domain::object_key::prefixes_of_tenant;
 use intake_postgres::erasure::{self, Erasure};
 use intake_postgres::{Client, connect};
@@ -57,21 +57,32 @@ fn kind_of(prefix: &str) -> &str {
     prefix.split_inclusive('/').next().unwrap_or(prefix)
 }
 
-/// Erases a tenant. `by` is who wants it; `say` hears of each step.
+/// The erasure of a tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The tenant.
+    pub tenant: Uuid,
+    /// The operator, for the audit log.
+    pub by: &'a str,
+    /// For how long functions take a revoked key for valid; [`KNOWN_FOR`] is the longest of all deployments.
+    pub key_lifetime: Duration,
+}
+
+/// Erases a tenant; `say` hears of each step.
 pub async fn erase(
     database_url: &str,
     stores: &Stores,
-    tenant: Uuid,
-    by: &str,
+    request: Request<'_>,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
+    let Request { tenant, by, key_lifetime } = request;
     let mut owner = connect(database_url).await?;
     let erasure = erasure::begin(&mut owner, tenant, by).await?;
     let erasure = erasure.with_context(|| format!("there is no tenant {tenant}"))?;
     let mut removed: Counts = serde_json::from_str(&erasure.removed).context("what was removed before")?;
     if erasure.finished_at.is_none() {
         say("its keys are revoked, and its sessions end");
-        let forgotten = KNOWN_FOR + MARGIN;
+        let forgotten = key_lifetime + MARGIN;
         if let Some(rest) = forgotten.checked_sub(erasure.since_asked).filter(|rest| !rest.is_zero()) {
             say(&format!("for {} s some function may still know its keys", rest.as_secs()));
             tokio::time::sleep(rest).await;

@@ -1,7 +1,6 @@
 //! Reads the command line, runs the command, and answers with its exit code: 0 all good, 2 some rows were rejected,
 //! 1 it failed.
 
-use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -11,22 +10,17 @@ use intake::commands::{
 };
 use intake::deployment;
 use intake::output::{Output, Verdict};
+use intake::program::{self, EXIT_CODES, Globals};
 
 /// Bulk ingestion for many shops: generate data, send it, and run the whole system on this machine
 #[derive(Parser)]
 #[command(name = "intake", bin_name = "cargo intake", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// Make the last line of standard output one JSON object, and say the rest on standard error
-    #[arg(long, global = true)]
-    json: bool,
-    /// Act on a deployment in AWS, by the name of its CloudFormation stack, instead of the local stack
-    #[arg(long, global = true, env = "INTAKE_STACK_NAME", value_name = "NAME")]
-    stack: Option<String>,
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "Exit codes: 0 all good, 2 some rows were rejected, 1 failed";
 
 #[derive(Subcommand)]
 enum Command {
@@ -52,7 +46,8 @@ enum Command {
     Gen(generate::Args),
     /// Send a folder of data files, or what is missing of it after an interruption
     Ingest(ingest::Args),
-    /// Take over the predecessor's database, or what is missing of it, and hold both sides against each other
+    /// Import the predecessor's database, or the missing part of it, and compare both sides
+    #[command(disable_help_flag = true)]
     Import(import::Args),
     /// Let a session go on: send what is missing, try failed chunks again
     Resume(resume::Args),
@@ -74,28 +69,16 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; clap's own code for the rest, 2, says here that rows were rejected.
-            let code = if error.use_stderr() { Verdict::Failed } else { Verdict::Good };
-            let _ = error.print();
-            return code.code().into();
-        }
-    };
-    match run(&cli).await {
-        Ok(verdict) => verdict.code().into(),
-        Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            Verdict::Failed.code().into()
-        }
+    match program::parse::<Cli>() {
+        Ok(cli) => program::exit_code(run(&cli).await),
+        Err(code) => code,
     }
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
-    let output = &Output::new(cli.json);
-    if let Some(stack) = &cli.stack {
+    let output = &Output::new(cli.globals.json);
+    let is_import = matches!(cli.command, Command::Import(_)); // a program of its own, which looks the stack up itself
+    if let (Some(stack), false) = (&cli.globals.stack, is_import) {
         deployment::name(stack).await?;
     }
     match &cli.command {
@@ -110,7 +93,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         Command::Tenants(args) => tenants::run(args, output).await,
         Command::Gen(args) => generate::run(args, output),
         Command::Ingest(args) => ingest::run(args, output).await,
-        Command::Import(args) => import::run(args, output).await,
+        Command::Import(args) => import::run(args, &cli.globals, output).await,
         Command::Resume(args) => resume::run(args, output).await,
         Command::Cancel(args) => cancel::run(args, output).await,
         Command::Sessions(args) => sessions::run(args, output).await,
@@ -120,9 +103,4 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         Command::Redrive(args) => redrive::run(args, output).await,
         Command::Webhooks(args) => webhooks::run(args, output).await,
     }
-}
-
-/// Whether the reader of our output went away, as with `| head`.
-fn reader_is_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

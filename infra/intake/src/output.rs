@@ -60,6 +60,11 @@ impl Output {
         });
     }
 
+    /// Writes a line about work that comes before the command's own output, to standard error.
+    pub fn progress(&self, line: &str) {
+        let _ = self.bars.suspend(|| writeln!(io::stderr().lock(), "{line}"));
+    }
+
     /// Prints the answer, a single line, if it is wanted as JSON.
     pub fn result(&self, answer: &impl Serialize) -> anyhow::Result<()> {
         if self.json {

@@ -306,7 +306,8 @@ async fn erase(
         output.result(&json!({"tenant_id": tenant, "erased": false, "found": counts}))?;
         return Ok(Verdict::Failed);
     }
-    let done = erase::erase(database_url, stores, tenant, by, &|line| output.say(line)).await?;
+    let request = erase::Request { tenant, by, key_lifetime: erase::KNOWN_FOR };
+    let done = erase::erase(database_url, stores, request, &|line| output.say(line)).await?;
     let settings = Settings::from_env()?;
     KeyFile::open(&settings.state_dir)?.forget(tenant)?;
     let left: u64 = done.left.values().sum();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Figures, Sum, Table};
+use crate::predecessor::{Figures, Sum, Table};
 
 /// What became of the rows of one table of a tenant's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row, SslOpts, Value};
 
 use super::{Reader, Sink, tls};
-use crate::cell::Cell;
-use crate::error::Broken;
-use crate::location::Server;
-use crate::{Error, Tls};
+use crate::predecessor::cell::Cell;
+use crate::predecessor::error::Broken;
+use crate::predecessor::location::Server;
+use crate::predecessor::{Error, Tls};
 
 /// What the server answers to a wrong user or password, or to one who may not see the database.
 const DENIED: [u16; 3] = [1044, 1045, 1698];

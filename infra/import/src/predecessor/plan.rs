@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::Column;
-use crate::{Error, Table};
+use crate::predecessor::table::Column;
+use crate::predecessor::{Error, Table};
 
 /// What an operator says of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

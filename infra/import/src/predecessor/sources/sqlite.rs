@@ -6,9 +6,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Reader, Sink};
-use crate::Error;
-use crate::cell::Cell;
-use crate::error::Broken;
+use crate::predecessor::Error;
+use crate::predecessor::cell::Cell;
+use crate::predecessor::error::Broken;
 
 /// A file that is open for reading.
 pub(super) struct Sqlite(Connection);

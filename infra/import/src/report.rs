@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use intake_import::{Line, Table, reconcile};
+use crate::predecessor::{Line, Table, reconcile};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::folder::{Import, Imported};
-use crate::output::{Verdict, grouped, table};
+use crate::folder::{Import, Imported};
+use intake::output::{Verdict, grouped, table};
 
 /// What came of an import.
 #[derive(Clone, Debug, Serialize)]

@@ -14,12 +14,12 @@ use std::io;
 
 use uuid::Uuid;
 
-use crate::cell::Cell;
-use crate::error::Broken;
-use crate::figures::Sum;
-use crate::location::Engine;
-use crate::statement::{self, Dialect};
-use crate::{Error, Figures, Location, Names, Plan, Table, Tls};
+use crate::predecessor::cell::Cell;
+use crate::predecessor::error::Broken;
+use crate::predecessor::figures::Sum;
+use crate::predecessor::location::Engine;
+use crate::predecessor::statement::{self, Dialect};
+use crate::predecessor::{Error, Figures, Location, Names, Plan, Table, Tls};
 
 /// Takes the cells of one row.
 pub(crate) type Sink<'a> = dyn FnMut(&[Cell<'_>]) -> io::Result<()> + Send + 'a;
@@ -226,7 +226,13 @@ fn is_hash(text: &str) -> bool {
 }
 
 /// A row as a line: each column that is not null is a field.
-fn write_row(tenant: Uuid, table: Table, plan: &crate::plan::TablePlan, row: &[Cell<'_>], line: &mut Vec<u8>) {
+fn write_row(
+    tenant: Uuid,
+    table: Table,
+    plan: &crate::predecessor::plan::TablePlan,
+    row: &[Cell<'_>],
+    line: &mut Vec<u8>,
+) {
     for (at, ((column, _), cell)) in plan.columns.iter().zip(row).enumerate() {
         if *cell == Cell::Null {
             continue;
@@ -284,7 +290,7 @@ fn end_row(line: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan;
+    use crate::predecessor::plan::tests::plan;
 
     const TENANT: Uuid = Uuid::from_u128(0x7);
 

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::{Reader, Sink, tls};
-use crate::cell::Cell;
-use crate::error::Broken;
-use crate::location::Server;
-use crate::{Error, Tls};
+use crate::predecessor::cell::Cell;
+use crate::predecessor::error::Broken;
+use crate::predecessor::location::Server;
+use crate::predecessor::{Error, Tls};
 
 /// What the server answers to a wrong user or password, or to one who may not see the database.
 const DENIED: [u32; 2] = [18_456, 4_060];

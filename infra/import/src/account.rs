@@ -6,15 +6,15 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::predecessor::{Account, Figures, Sum, Table};
 use anyhow::{Context, ensure};
-use intake_import::{Account, Figures, Sum, Table};
 use intake_postgres::{Database, admin, import};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::folder::{self, Folder, Imported};
-use crate::api::Api;
-use crate::output::{Bar, Output};
+use crate::folder::{self, Folder, Imported};
+use intake::api::Api;
+use intake::output::{Bar, Output};
 
 /// Rows that are looked for at once.
 const IDS_AT_ONCE: usize = 10_000;

@@ -10,10 +10,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::{Reader, Sink, tls};
-use crate::cell::Cell;
-use crate::error::Broken;
-use crate::location::Server;
-use crate::{Error, Tls};
+use crate::predecessor::cell::Cell;
+use crate::predecessor::error::Broken;
+use crate::predecessor::location::Server;
+use crate::predecessor::{Error, Tls};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -9,14 +9,14 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::predecessor::{Account, Figures, Names, Table};
 use anyhow::{Context, bail, ensure};
-use intake_import::{Account, Figures, Names, Table};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Wanted;
-use crate::data_files::LocalFile;
-use crate::policy::OnMissingReference;
+use crate::Wanted;
+use intake::data_files::LocalFile;
+use intake::policy::OnMissingReference;
 
 /// What is known of an import once everything has been read.
 #[derive(Clone, Debug, Serialize, Deserialize)]

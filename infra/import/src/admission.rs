@@ -14,9 +14,9 @@ use intake_postgres::keys::{self, KeyRow, NewKey};
 use intake_postgres::{Client, Error};
 use uuid::Uuid;
 
-use super::folder::Imported;
-use crate::keys::KeyFile;
-use crate::tenants_file::legacy_key;
+use crate::folder::Imported;
+use intake::keys::KeyFile;
+use intake::tenants_file::legacy_key;
 
 /// How many characters of a key are shown.
 const PREFIX_CHARS: usize = 12;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::Error;
+use crate::predecessor::Error;
 
 /// How a connection to a server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use intake_domain::value::Kind;
 use uuid::Uuid;
 
-use crate::Table;
-use crate::cell::Cell;
-use crate::plan::{Owner, Plan, TablePlan};
+use crate::predecessor::Table;
+use crate::predecessor::cell::Cell;
+use crate::predecessor::plan::{Owner, Plan, TablePlan};
 
 /// How a database writes what not all write alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub(crate) struct TotalsStatement {
 /// What is summed up by the source itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Measure {
-    /// As in [`Figures`](crate::Figures).
+    /// As in [`Figures`](crate::predecessor::Figures).
     pub(crate) name: &'static str,
     /// Whether the sum is in hundredths; in whole units otherwise.
     pub(crate) in_hundredths: bool,
@@ -265,8 +265,8 @@ fn derived(parts: &[&[u8]]) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Names;
-    use crate::plan::tests::plan;
+    use crate::predecessor::Names;
+    use crate::predecessor::plan::tests::plan;
 
     #[test]
     fn names_are_quoted_as_each_database_wants_it() {

@@ -6,15 +6,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::predecessor::{Figures, Plan, Source, Table, Tenant};
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
 use intake_domain::{dataset, row};
-use intake_import::{Figures, Plan, Source, Table, Tenant};
 use uuid::Uuid;
 
-use super::Wanted;
-use super::folder::{self, Folder, Import, Imported, Part};
-use crate::output::{Bar, Output, grouped};
+use crate::Wanted;
+use crate::folder::{self, Folder, Import, Imported, Part};
+use intake::output::{Bar, Output, grouped};
 
 /// A file ends with the line that makes it larger than this. Chunks are cut by the server; this only bounds what is sent again
 /// when a file was changed or lost.
