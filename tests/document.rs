@@ -89,7 +89,7 @@ fn the_templates_routes_are_those_of_the_document() {
             let (event, properties) = (format!("{name:?} {event:?}"), &properties["Properties"]);
             assert_eq!(properties["Method"], "ANY", "{event}: the function itself answers 405");
             assert_eq!(properties["ResponseTransferMode"], "RESPONSE_STREAM", "{event}: its function streams");
-            let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary");
+            let function = resource["Metadata"]["Binary"].as_str().expect("a binary");
             let path = properties["Path"].as_str().expect("a path");
             // a catch-all is for what nobody describes
             let known = routes.entry(function.to_owned()).or_default();

@@ -63,7 +63,7 @@ fn functions(template: &Yaml) -> Vec<Function<'_>> {
     let all = entries(&template["Resources"]).filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
     all.map(|(logical, resource)| {
         let metadata = &resource["Metadata"];
-        let name = metadata["BuildProperties"]["Binary"].as_str().unwrap_or_else(|| panic!("{logical} has no Binary"));
+        let name = metadata["Binary"].as_str().unwrap_or_else(|| panic!("{logical} has no Binary"));
         let connections = metadata["DatabaseConnections"].as_u64();
         let connections = connections.unwrap_or_else(|| panic!("{logical} does not say its DatabaseConnections"));
         Function { name, properties: &resource["Properties"], connections }
@@ -469,6 +469,9 @@ fn every_function_is_deployed_with_the_environment_that_it_reads() {
     for function in functions(&template) {
         let (sources, environment) = (function.sources(), function.environment());
         let mut wanted: BTreeSet<_> = required.captures_iter(&sources).map(|found| found[1].to_owned()).collect();
+        if sources.contains("EdgeSettings::read(") {
+            wanted.extend(["IDEMPOTENCY_TABLE", "RATE_TABLE", "KEY_CACHE_SECONDS"].map(str::to_owned));
+        }
         for kind in lanes.captures_iter(&sources) {
             wanted.extend([format!("{}_QUEUE_URL", &kind[1]), format!("URGENT_{}_QUEUE_URL", &kind[1])]);
         }

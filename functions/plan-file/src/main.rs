@@ -1,35 +1,5 @@
-//! `plan-file`: an uploaded object becomes chunks to load. See README.md.
+//! `plan-file` as a binary of its own, as the cloud runs it.
 
-mod cut;
-mod plan;
-mod unpack;
-
-use intake_aws::{Objects, Queue};
-use intake_lambda::config::Environment;
-use intake_lambda::database::DatabaseAddress;
-use intake_lambda::lanes::{LaneUrls, Lanes};
-use intake_lambda::turn::Turns;
-use intake_lambda::{batch, telemetry};
-
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::start();
-    let mut environment = Environment::default();
-    let address = DatabaseAddress::read(&mut environment);
-    let bucket = environment.text("UPLOAD_BUCKET");
-    let chunks = LaneUrls::read(&mut environment, "CHUNK");
-    let promotions = LaneUrls::read(&mut environment, "PROMOTION");
-    let webhook_queue = environment.text("WEBHOOK_QUEUE_URL");
-    let chunk_bytes = environment.number("CHUNK_BYTES");
-    environment.finish()?;
-    let aws = intake_aws::load().await;
-    let planner = plan::Planner {
-        database: address.open(&aws, "plan-file")?,
-        objects: Objects::new(&aws, bucket),
-        chunks: Lanes::new(&aws, chunks),
-        turns: Turns { promotions: Lanes::new(&aws, promotions), webhooks: Queue::new(&aws, webhook_queue) },
-        chunk_bytes,
-    };
-    batch::run(async |body, delivery| planner.handle(body, delivery).await, async |body| planner.give_up(body).await)
-        .await
+fn main() -> std::process::ExitCode {
+    intake_lambda::run(plan_file::run)
 }

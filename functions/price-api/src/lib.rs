@@ -6,7 +6,9 @@
 mod app;
 mod routes;
 mod settle;
+mod wire;
 mod words;
 
 pub use app::App;
 pub use routes::all;
+pub use wire::run;

@@ -8,7 +8,9 @@ mod cursor;
 mod order_line;
 mod routes;
 mod span;
+mod wire;
 mod words;
 
 pub use app::App;
 pub use routes::all;
+pub use wire::run;

@@ -1,33 +1,5 @@
-//! `run-export`: a tenant's rows are written into a file. See README.md.
+//! `run-export` as a binary of its own, as the cloud runs it.
 
-mod encode;
-mod export;
-mod object;
-mod parquet_file;
-mod write;
-
-use intake_aws::{Objects, Queue};
-use intake_lambda::config::Environment;
-use intake_lambda::database::DatabaseAddress;
-use intake_lambda::{batch, telemetry};
-
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::start();
-    let mut environment = Environment::default();
-    let address = DatabaseAddress::read(&mut environment);
-    let bucket = environment.text("UPLOAD_BUCKET");
-    let part_bytes = environment.number("PART_BYTES");
-    let export_queue = environment.text("EXPORT_QUEUE_URL");
-    environment.finish()?;
-    let aws = intake_aws::load().await;
-    let worker = export::Worker {
-        database: address.open(&aws, "run-export")?,
-        books: address.open(&aws, "run-export books")?,
-        objects: Objects::new(&aws, bucket),
-        exports: Queue::new(&aws, export_queue),
-        sizes: write::Sizes::of_parts(part_bytes),
-    };
-    batch::run(async |body, delivery| worker.handle(body, delivery).await, async |body| worker.give_up(body).await)
-        .await
+fn main() -> std::process::ExitCode {
+    intake_lambda::run(run_export::run)
 }

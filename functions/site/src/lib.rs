@@ -5,7 +5,9 @@ mod app;
 mod document;
 mod root;
 mod routes;
+mod wire;
 
 pub use app::App;
 pub use document::document;
 pub use routes::all;
+pub use wire::run;

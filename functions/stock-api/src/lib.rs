@@ -6,9 +6,11 @@
 mod answer;
 mod lot;
 mod routes;
+mod wire;
 mod words;
 
 pub use routes::all;
+pub use wire::run;
 
 use intake_postgres::Database;
 use std::sync::Arc;

@@ -1,27 +1,5 @@
-//! Wires `stock-api`.
+//! `stock-api` as a binary of its own, as the cloud runs it.
 
-use intake_aws::RateTable;
-use intake_aws::idempotency::{CLAIM_LIFETIME, Records};
-use intake_lambda::config::Environment;
-use intake_lambda::database::DatabaseAddress;
-use intake_lambda::edge::{self, Edge, Limiter};
-use intake_lambda::{http, telemetry};
-use std::sync::Arc;
-use stock_api::App;
-
-#[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
-    telemetry::start();
-    let mut environment = Environment::default();
-    let address = DatabaseAddress::read(&mut environment);
-    let idempotency_table = environment.text("IDEMPOTENCY_TABLE");
-    let rate_table = environment.text("RATE_TABLE");
-    let quotas = edge::quotas(&mut environment);
-    environment.finish()?;
-    let aws = intake_aws::load().await;
-    let database = Arc::new(address.open(&aws, "stock-api")?);
-    let limiter = Limiter::new(RateTable::new(&aws, rate_table), quotas);
-    let records = Records::new(&aws, idempotency_table, CLAIM_LIFETIME);
-    let edge = Edge::new(Arc::clone(&database), records, limiter);
-    http::run(stock_api::all().serve(Arc::new(App { database }), Arc::new(edge))).await
+fn main() -> std::process::ExitCode {
+    intake_lambda::run(stock_api::run)
 }

@@ -1,7 +1,8 @@
 """Deploys the template into the emulator, unless it is there already, and prints one JSON line: the stack's outputs, and
 the REST API with the functions that serve it.
 
-Reads one JSON object from stdin: `template` and `binaries` (paths), `log` (where functions write), `parameters`.
+Reads one JSON object from stdin: `template`, `host` (the binary of all functions) and `log` (where functions write), which
+are paths, and `parameters`.
 """
 
 import hashlib
@@ -23,23 +24,23 @@ cloudformation, s3, functions, gateway = (
 )
 
 
-def package(binary, log):
-    """A deployment package that starts the binary where cargo built it, so that a rebuild needs no deployment."""
+def package(host, name, log):
+    """A deployment package that starts a function from the binary where cargo built it: a rebuild needs no deployment."""
     entry = zipfile.ZipInfo("bootstrap")  # its fixed date keeps the bytes, and so the key, the same
     entry.external_attr = 0o100755 << 16
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(entry, f'#!/bin/sh\nexec "{binary}" >>"{log}" 2>&1\n')
+        archive.writestr(entry, f'#!/bin/sh\nexec "{host}" {name} >>"{log}" 2>&1\n')
     return packed.getvalue()
 
 
-def prepare(template, binaries, log):
+def prepare(template, host, log):
     """Points every function at its package; returns the packages by key."""
     packages = {}
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            name = resource.pop("Metadata")["BuildProperties"]["Binary"]
-            content = package(f"{binaries}/{name}", log)
+            name = resource.pop("Metadata")["Binary"]
+            content = package(host, name, log)
             key = f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
             packages[key] = content
             resource["Properties"]["CodeUri"] = {"Bucket": CODE_BUCKET, "Key": key}
@@ -102,7 +103,7 @@ def failure():
 
 
 def deploy(template, request):
-    packages = prepare(template, request["binaries"], request["log"])
+    packages = prepare(template, request["host"], request["log"])
     body = json.dumps(template)
     fingerprint = hashlib.sha256((body + json.dumps(request["parameters"], sort_keys=True)).encode()).hexdigest()
 
@@ -131,12 +132,13 @@ def deploy(template, request):
     return stack, True
 
 
-def describe_function(arn, binary):
+def describe_function(arn, host, crate):
     deployed = functions.get_function_configuration(FunctionName=arn)
     name = deployed["FunctionName"]
     return {
         "name": name,
-        "binary": binary,
+        "host": host,
+        "crate": crate,
         "arn": deployed["FunctionArn"],
         "memory_mb": deployed["MemorySize"],
         "timeout_s": deployed["Timeout"],
@@ -145,7 +147,7 @@ def describe_function(arn, binary):
     }
 
 
-def describe_api(template, binaries, outputs):
+def describe_api(template, host, crates, outputs):
     """The REST API: its routes as they are deployed, which is after the transform, and what the emulator drops of them."""
     resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
     logical = {resource["PhysicalResourceId"]: resource["LogicalResourceId"] for resource in resources}
@@ -160,7 +162,7 @@ def describe_api(template, binaries, outputs):
             arn, action = integration["uri"].split("/functions/")[1].rsplit("/", 1)
             name = arn.split(":function:")[1]
             if name not in serving:
-                serving[name] = describe_function(arn, binaries[logical[name]])
+                serving[name] = describe_function(arn, host, crates[logical[name]])
             routes.append({
                 "method": method,
                 "path": resource["path"],
@@ -181,12 +183,12 @@ def describe_api(template, binaries, outputs):
 request = json.load(sys.stdin)
 with open(request["template"], encoding="utf-8") as file:
     template = yaml_parse(file.read())
-binaries = {
-    name: f"{request['binaries']}/{resource['Metadata']['BuildProperties']['Binary']}"
+crates = {
+    name: resource["Metadata"]["Binary"]
     for name, resource in template["Resources"].items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
 stack, changed = deploy(template, request)
 outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-api = describe_api(template, binaries, outputs)
+api = describe_api(template, request["host"], crates, outputs)
 print(json.dumps({"changed": changed, "outputs": outputs, "api": api}))

@@ -120,7 +120,7 @@ impl Emulator {
     pub(crate) async fn deploy(
         &self,
         state: &State,
-        binaries: &Path,
+        host: &Path,
         databases: &Databases,
         settings: &Settings,
         say: Say<'_>,
@@ -148,12 +148,13 @@ impl Emulator {
             ("PriceEventsPerMinute", settings.price_events_per_minute),
             ("PriceEventsOfProductPerMinute", settings.price_events_of_product_per_minute),
             ("FollowSeconds", settings.follow_seconds),
+            ("KeyCacheSeconds", settings.key_cache_seconds),
         ] {
             parameters.extend(value.map(|value| (name, value.to_string())));
         }
         let request = serde_json::json!({
             "template": workspace().join("template.yaml"),
-            "binaries": binaries,
+            "host": host,
             "log": state.log("functions"),
             "parameters": parameters,
         });

@@ -33,7 +33,11 @@ const MOMENT: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) name: String,
-    pub(crate) binary: PathBuf,
+    /// The binary of all functions.
+    pub(crate) host: PathBuf,
+    /// The name by which the binary knows the function: that of its crate.
+    #[serde(rename = "crate")]
+    pub(crate) crate_name: String,
     pub(crate) arn: String,
     memory_mb: u32,
     timeout_s: u64,
@@ -148,7 +152,7 @@ impl Function {
 
     /// When its binary was built; None while there is none.
     fn built(&self) -> Option<SystemTime> {
-        std::fs::metadata(&self.settings.binary).and_then(|file| file.modified()).ok()
+        std::fs::metadata(&self.settings.host).and_then(|file| file.modified()).ok()
     }
 
     /// An idle environment, the last one used first. Those that run an older binary are ended, those that are dead left
@@ -211,7 +215,8 @@ impl Environments {
             end: Notify::new(),
         });
         let settings = &function.settings;
-        let mut command = Command::new(&settings.binary);
+        let mut command = Command::new(&settings.host);
+        command.arg(&settings.crate_name);
         (self.prepare)(&mut command)?;
         command
             // The path tells the environments apart; the runtimes put it before theirs.
@@ -227,7 +232,7 @@ impl Environments {
             .process_group(0)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let child = command.spawn().with_context(|| format!("run {}", settings.binary.display()))?;
+        let child = command.spawn().with_context(|| format!("run {}", settings.host.display()))?;
         environment.pid.store(child.id().unwrap_or_default(), Ordering::Relaxed);
         locked(&self.running).insert(environment.id, Arc::clone(&environment));
         tokio::spawn(Arc::clone(self).watch(Arc::clone(&environment), child));

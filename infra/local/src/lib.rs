@@ -34,7 +34,7 @@ use tokio::time::sleep;
 
 pub use doctor::doctor;
 pub use emulator::QUEUES;
-pub use functions::build as build_functions;
+pub use functions::{build_binary, build_each as build_functions};
 use state::State;
 
 /// Takes one short line for each step.
@@ -59,6 +59,8 @@ pub struct Settings {
     pub price_events_of_product_per_minute: Option<u64>,
     /// How long an answer that is followed stays open, in seconds.
     pub follow_seconds: Option<u64>,
+    /// For how long a function takes a key for valid without asking the database, in seconds.
+    pub key_cache_seconds: Option<u64>,
     /// The Python environment, which several state folders may share; `None` for one in the state folder.
     pub tools_dir: Option<PathBuf>,
 }
@@ -66,7 +68,8 @@ pub struct Settings {
 impl Settings {
     /// Reads `INTAKE_STATE_DIR` (`.intake` in the workspace), `INTAKE_API_PORT` (8000), `INTAKE_CHUNK_BYTES`,
     /// `INTAKE_PART_BYTES`, `INTAKE_REQUESTS_PER_MINUTE`, `INTAKE_PRICE_EVENTS_PER_MINUTE`,
-    /// `INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE`, `INTAKE_FOLLOW_SECONDS` and `INTAKE_TOOLS_DIR`.
+    /// `INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE`, `INTAKE_FOLLOW_SECONDS`, `INTAKE_KEY_CACHE_SECONDS` and
+    /// `INTAKE_TOOLS_DIR`.
     pub fn from_env() -> Result<Self> {
         fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
             let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) else { return Ok(None) };
@@ -82,6 +85,7 @@ impl Settings {
             price_events_per_minute: number("INTAKE_PRICE_EVENTS_PER_MINUTE")?,
             price_events_of_product_per_minute: number("INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE")?,
             follow_seconds: number("INTAKE_FOLLOW_SECONDS")?,
+            key_cache_seconds: number("INTAKE_KEY_CACHE_SECONDS")?,
             tools_dir: folder("INTAKE_TOOLS_DIR"),
         })
     }
@@ -136,13 +140,13 @@ impl Stack {
         let listener = front::bind(settings.api_port).await?;
 
         let tools = tools::install(&state, settings.tools_dir.as_deref(), say).await?;
-        let binaries = functions::build(say).await?;
+        let host = functions::build(say).await?;
         let ports = state.ports()?;
         let postgres = postgres::Server::start(&state, &tools, ports.postgres, say).await?;
         let databases = postgres.prepare(say).await?;
         state.new_log("functions")?;
         let emulator = emulator::Emulator::start(&state, &tools, ports.emulator, say).await?;
-        let deployed = emulator.deploy(&state, &binaries, &databases, settings, say).await?;
+        let deployed = emulator.deploy(&state, &host, &databases, settings, say).await?;
         let runtime_api = runtime_api::RuntimeApi::serve(prepare(&state, emulator.port())).await?;
         let gateway = gateway::Gateway::new(deployed.api, runtime_api, state.append_to_log("functions")?);
         let front = front::Front::serve(listener, gateway)?;
@@ -227,6 +231,7 @@ pub async fn start_detached(settings: &Settings, exe: &Path, say: Say<'_>) -> Re
         ("INTAKE_PRICE_EVENTS_PER_MINUTE", settings.price_events_per_minute),
         ("INTAKE_PRICE_EVENTS_OF_PRODUCT_PER_MINUTE", settings.price_events_of_product_per_minute),
         ("INTAKE_FOLLOW_SECONDS", settings.follow_seconds),
+        ("INTAKE_KEY_CACHE_SECONDS", settings.key_cache_seconds),
     ] {
         if let Some(value) = value {
             command.env(name, value.to_string());

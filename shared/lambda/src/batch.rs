@@ -1,7 +1,7 @@
 //! Batches of SQS messages: each is handled by itself, and only those that deserve another delivery are given back.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 
-use crate::{telemetry, trace};
+use crate::{LocalPending, telemetry, trace};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{LambdaEvent, service_fn};
 use std::error::Error;
@@ -41,63 +41,93 @@ where
     H: AsyncFn(&str, Delivery) -> Result<(), Retry>,
     G: AsyncFn(&str) -> Result<(), Retry>,
 {
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let deadline = event.context.deadline();
-        let mut response = SqsBatchResponse::default();
-        for message in event.payload.records {
-            let message_id = message.message_id.clone().unwrap_or_default();
-            let receives = receives(&message);
-            let request_id = &event.context.request_id;
-            let trace = trace::of_message(&message).or_else(|| trace::of_invocation(&event.context));
-            telemetry::begin(request_id, trace);
-            let span = tracing::info_span!(
-                "message",
-                request_id,
-                message_id,
-                receives,
-                trace_id = trace.map(display),
-                tenant_id = Empty,
-                session_id = Empty,
-                file_id = Empty,
-                chunk_index = Empty,
-                webhook_id = Empty,
-                export_id = Empty,
-            );
-            if receives > 1 {
-                metrics::counter!("Retries").increment(1);
-            }
-            let body = message.body.unwrap_or_default();
-            let done = async {
-                let Err(error) = persist(&handle, &body, receives, deadline).await else {
-                    return Ok(());
-                };
-                tracing::error!(error = describe(&*error), "message failed");
-                if receives < MAX_RECEIVES {
-                    return Err(error);
+    serve(&Pair { handle, give_up }).await
+}
+
+/// A handler as an object: the runtime's generic code is then compiled once, in this crate, and not once for each function.
+trait Handler {
+    fn handle<'a>(&'a self, body: &'a str, delivery: Delivery) -> Pending<'a>;
+    fn give_up<'a>(&'a self, body: &'a str) -> Pending<'a>;
+}
+
+type Pending<'a> = LocalPending<'a, Result<(), Retry>>;
+
+struct Pair<H, G> {
+    handle: H,
+    give_up: G,
+}
+
+impl<H, G> Handler for Pair<H, G>
+where
+    H: AsyncFn(&str, Delivery) -> Result<(), Retry>,
+    G: AsyncFn(&str) -> Result<(), Retry>,
+{
+    fn handle<'a>(&'a self, body: &'a str, delivery: Delivery) -> Pending<'a> {
+        Box::pin((self.handle)(body, delivery))
+    }
+
+    fn give_up<'a>(&'a self, body: &'a str) -> Pending<'a> {
+        Box::pin((self.give_up)(body))
+    }
+}
+
+fn serve(handler: &dyn Handler) -> LocalPending<'_, Result<(), lambda_runtime::Error>> {
+    Box::pin(async move {
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+            let deadline = event.context.deadline();
+            let mut response = SqsBatchResponse::default();
+            for message in event.payload.records {
+                let message_id = message.message_id.clone().unwrap_or_default();
+                let receives = receives(&message);
+                let request_id = &event.context.request_id;
+                let trace = trace::of_message(&message).or_else(|| trace::of_invocation(&event.context));
+                telemetry::begin(request_id, trace);
+                let span = tracing::info_span!(
+                    "message",
+                    request_id,
+                    message_id,
+                    receives,
+                    trace_id = trace.map(display),
+                    tenant_id = Empty,
+                    session_id = Empty,
+                    file_id = Empty,
+                    chunk_index = Empty,
+                    webhook_id = Empty,
+                    export_id = Empty,
+                );
+                if receives > 1 {
+                    metrics::counter!("Retries").increment(1);
                 }
-                metrics::counter!("GivenUpMessages").increment(1);
-                give_up(&body).await
-            };
-            if done.instrument(span).await.is_err() {
-                response.add_failure(message_id);
+                let body = message.body.unwrap_or_default();
+                let done = async {
+                    let Err(error) = persist(handler, &body, receives, deadline).await else {
+                        return Ok(());
+                    };
+                    tracing::error!(error = describe(&*error), "message failed");
+                    if receives < MAX_RECEIVES {
+                        return Err(error);
+                    }
+                    metrics::counter!("GivenUpMessages").increment(1);
+                    handler.give_up(&body).await
+                };
+                if done.instrument(span).await.is_err() {
+                    response.add_failure(message_id);
+                }
             }
-        }
-        telemetry::flush();
-        Ok::<_, lambda_runtime::Error>(response)
-    }))
-    .await
+            telemetry::flush();
+            Ok::<_, lambda_runtime::Error>(response)
+        }))
+        .await
+    })
 }
 
 /// Tries a message until it is handled or time or patience is up.
-async fn persist<H>(handle: &H, body: &str, receives: u32, deadline: SystemTime) -> Result<(), Retry>
-where
-    H: AsyncFn(&str, Delivery) -> Result<(), Retry>,
-{
+async fn persist(handler: &dyn Handler, body: &str, receives: u32, deadline: SystemTime) -> Result<(), Retry> {
     let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
     let mut is_retry = receives > 1;
     loop {
         let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE);
-        let tried = tokio::time::timeout(left, handle(body, Delivery { is_retry, deadline })).await;
+        let tried = tokio::time::timeout(left, handler.handle(body, Delivery { is_retry, deadline })).await;
         let error = match tried {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,

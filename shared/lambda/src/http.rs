@@ -1,5 +1,6 @@
 //! A router as a Lambda function behind API Gateway.
 
+use crate::Run;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
@@ -43,7 +44,11 @@ pub fn body_limit() -> Option<usize> {
 ///
 /// # Errors
 /// When the runtime ends, and for another `RESPONSE_MODE`.
-pub async fn run(routes: Router) -> Result<(), lambda_http::Error> {
+pub fn run(routes: Router) -> Run {
+    Box::pin(serve(routes))
+}
+
+async fn serve(routes: Router) -> Result<(), lambda_http::Error> {
     let streams = match std::env::var("RESPONSE_MODE").as_deref() {
         Ok("stream") => true,
         Ok("buffer" | "") | Err(_) => false,

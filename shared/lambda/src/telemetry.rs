@@ -14,15 +14,16 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tracing::Instrument;
+use tracing::{Instrument, Level};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, Registry};
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Intake";
 
-/// What the runtime says of an invocation is said better by the spans of [`batch`](crate::batch) and the HTTP edge.
+/// The runtime's own span of an invocation repeats the spans of [`batch`](crate::batch) and the HTTP edge.
 const LESS_OF_THE_RUNTIME: &str = "lambda_runtime::layers::trace=off";
 
 /// All metrics and their units; README.md says what each one is. Every one has the dimension `FunctionName`. Tenants are
@@ -58,11 +59,12 @@ const METRICS: &[(&str, Unit)] = &[
 
 static RECORDER: OnceLock<&'static Collector> = OnceLock::new();
 
-/// Starts logging at the level of `RUST_LOG`, `info` where it is not set, and counting.
+/// Starts logging and counting. `RUST_LOG` holds a level, or levels by target: `info,intake_postgres=debug`. Without it, and
+/// where it cannot be parsed, the level is `info`.
 pub fn start() {
-    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
-    let directives = format!("{LESS_OF_THE_RUNTIME},{}", directives.as_deref().unwrap_or("info"));
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let levels = std::env::var("RUST_LOG").ok().filter(|levels| !levels.is_empty());
+    let levels = format!("{},{LESS_OF_THE_RUNTIME}", levels.as_deref().unwrap_or("info"));
+    let filter = levels.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
     let mut lines = JsonLayer::<Registry>::stderr();
     lines.with_timer("timestamp", SystemTime).with_level("level").with_target("target");
     lines.with_flattened_event().with_top_level_flattened_span_list();

@@ -112,7 +112,7 @@ impl Stage {
             "gateway_responses": {"DEFAULT_5XX": {"StatusCode": 503, "ResponseParameters": {"Headers": {"x-own": "'*'"}},
                 "ResponseTemplates": {"application/json": "{\"request_id\":\"$context.requestId\"}"}}},
             "routes": routes,
-            "functions": [{"name": "f", "binary": stage.folder.join("f"), "arn": "arn", "memory_mb": 1, "timeout_s": 1,
+            "functions": [{"name": "f", "host": stage.folder.join("f"), "crate": "f", "arn": "arn", "memory_mb": 1, "timeout_s": 1,
                 "log_group": "g", "environment": {GATE: stage.folder.join("gate")}}],
         });
         let quiet: crate::environments::Prepare = Box::new(|command| {

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use intake_domain::api_key::{self, Form, KNOWN_FOR, LOOKUP_BYTES};
+use intake_domain::api_key::{self, Form, LOOKUP_BYTES};
 use intake_domain::audit::{Counted, Kind, Noted, Refusal, Tally};
 use intake_postgres::Database;
 use intake_postgres::audit::{self, Refused};
@@ -51,7 +51,7 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let edge = Edge::of(&request);
     let (mut parts, body) = request.into_parts();
-    match edge.authenticator.admit(&parts, &edge.database, SystemTime::now()).await {
+    match edge.authenticator.admit(&parts, &edge.database, (edge.clock)()).await {
         Ok(tenant) => {
             tracing::Span::current().record("tenant_id", tracing::field::display(tenant));
             parts.extensions.insert(Tenant(tenant));
@@ -66,17 +66,6 @@ pub struct Authenticator {
     live: Mutex<Memory>,
     others: Mutex<Memory>,
     refusals: Mutex<Tally<Refused>>,
-}
-
-impl Default for Authenticator {
-    fn default() -> Self {
-        Self {
-            live: Mutex::new(Memory::new(KNOWN_FOR)),
-            // apart, so that keys that are made up push out none that is not
-            others: Mutex::new(Memory::new(OTHER_LIFETIME)),
-            refusals: Mutex::default(),
-        }
-    }
 }
 
 /// A caller that is refused.
@@ -100,6 +89,16 @@ impl From<Refusal> for Stop {
 }
 
 impl Authenticator {
+    /// Knows no key yet. A valid key is not looked up again for `key_lifetime`.
+    pub(super) fn new(key_lifetime: Duration) -> Self {
+        Self {
+            live: Mutex::new(Memory::new(key_lifetime)),
+            // apart, so that invented keys push out no valid one
+            others: Mutex::new(Memory::new(OTHER_LIFETIME)),
+            refusals: Mutex::default(),
+        }
+    }
+
     /// The tenant that calls.
     ///
     /// # Errors
@@ -290,6 +289,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use intake_domain::api_key::KNOWN_FOR;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const TENANT: Uuid = Uuid::from_u128(7);

@@ -58,10 +58,7 @@ impl Needs {
 
     /// Puts the layers around a route's handlers, the last need innermost. A method that the path does not take meets
     /// none of them.
-    pub(super) fn guard<S>(self, mut routes: MethodRouter<S>) -> MethodRouter<S>
-    where
-        S: Clone + Send + Sync + 'static,
-    {
+    pub(super) fn guard(self, mut routes: MethodRouter) -> MethodRouter {
         if let Some(requirement) = self.idempotency {
             let is_required = requirement == Requirement::Required;
             let layer = move |request, next| idempotency::layer(is_required, request, next);

@@ -1,0 +1,7 @@
+//! `maintain`: the hourly chores. See README.md.
+
+mod chores;
+mod retention;
+mod wire;
+
+pub use wire::run;
