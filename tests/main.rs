@@ -9,7 +9,8 @@ mod support;
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use support::{Ground, Lease, Logs};
 
 /// How many tests run at a time unless told: more only wait for the same two or more cores.
@@ -23,10 +24,17 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
     let runtime = Arc::new(tokio::runtime::Runtime::new().expect("a runtime"));
     let lease = Arc::new(Lease::default());
-    let mut trials = Trials { runtime: Arc::clone(&runtime), lease: Arc::clone(&lease), list: Vec::new() };
+    let durations = Durations::default();
+    let mut trials = Trials {
+        runtime: Arc::clone(&runtime),
+        lease: Arc::clone(&lease),
+        durations: durations.clone(),
+        list: Vec::new(),
+    };
     promises::list(&mut trials);
     runtime.spawn(stop_when_interrupted(Arc::clone(&lease)));
     let conclusion = libtest_mimic::run(&arguments, trials.list);
+    durations.report();
     let logs = runtime.block_on(lease.logs()).transpose();
     let stopped = runtime.block_on(lease.end());
     if let Err(error) = &stopped {
@@ -62,7 +70,37 @@ async fn stop_when_interrupted(lease: Arc<Lease>) {
 struct Trials {
     runtime: Arc<tokio::runtime::Runtime>,
     lease: Arc<Lease>,
+    durations: Durations,
     list: Vec<Trial>,
+}
+
+/// How long each test took: waiting for its turn, and running.
+#[derive(Clone, Default)]
+struct Durations(Arc<Mutex<Vec<(Duration, Duration, String)>>>);
+
+impl Durations {
+    fn record(&self, name: &str, waited: Duration, ran: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((ran, waited, name.to_owned()));
+    }
+
+    /// Writes the slowest ten to standard error, and all of them to the file that `INTAKE_TEST_DURATIONS` names.
+    fn report(&self) {
+        let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        all.sort_by(|one, other| other.cmp(one));
+        let line = |(ran, waited, name): &(Duration, Duration, String)| {
+            format!("{:7.1} s, after {:6.1} s  {name}", ran.as_secs_f64(), waited.as_secs_f64())
+        };
+        if all.len() > 10 {
+            eprintln!("\nthe slowest tests:");
+            all.iter().take(10).for_each(|entry| eprintln!("{}", line(entry)));
+        }
+        if let Some(path) = std::env::var_os("INTAKE_TEST_DURATIONS") {
+            let lines: Vec<_> = all.iter().map(line).collect();
+            if let Err(error) = std::fs::write(&path, lines.join("\n") + "\n") {
+                eprintln!("{}: {error}", std::path::Path::new(&path).display());
+            }
+        }
+    }
 }
 
 impl Trials {
@@ -72,9 +110,14 @@ impl Trials {
         Test: FnOnce(Arc<Ground>) -> Run + Send + 'static,
         Run: Future<Output = anyhow::Result<()>>,
     {
-        self.push(name, async |lease: &Lease| {
+        let (durations, title) = (self.durations.clone(), name.to_owned());
+        self.push(name, async move |lease: &Lease| {
+            let asked = Instant::now();
             let (ground, _shared) = (lease.ground().await?, lease.shared().await);
-            test(ground).await
+            let begun = Instant::now();
+            let ended = test(ground).await;
+            durations.record(&title, begun - asked, begun.elapsed());
+            ended
         });
     }
 
@@ -84,9 +127,14 @@ impl Trials {
         Test: FnOnce(Arc<Ground>) -> Run + Send + 'static,
         Run: Future<Output = anyhow::Result<()>>,
     {
-        self.push(name, async |lease: &Lease| {
+        let (durations, title) = (self.durations.clone(), name.to_owned());
+        self.push(name, async move |lease: &Lease| {
+            let asked = Instant::now();
             let (ground, _alone) = (lease.ground().await?, lease.alone().await);
-            test(ground).await
+            let begun = Instant::now();
+            let ended = test(ground).await;
+            durations.record(&title, begun - asked, begun.elapsed());
+            ended
         });
     }
 

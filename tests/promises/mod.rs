@@ -69,7 +69,7 @@ macro_rules! promises {
 /// Adds all tests to the list. The long ones stand first, so that none of them is waited for at the end.
 pub(crate) fn list(trials: &mut Trials) {
     promises! { trials.add:
-        keys { a_revoked_key_is_refused_after_a_minute_and_a_flood_is_a_line }
+        keys { a_revoked_key_is_refused_soon_and_a_flood_is_a_line }
         stores { they_are_used_as_localstack_has_them, they_are_used_as_the_emulator_has_them }
         files {
             a_row_may_lie_across_a_chunk_edge_at_every_offset,

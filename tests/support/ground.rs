@@ -23,6 +23,9 @@ pub(crate) const PART_BYTES: usize = 64 << 10;
 /// How long an answer that is followed stays open: for longer than a while in which there is nothing to tell.
 pub(crate) const FOLLOW_SECONDS: u64 = 12;
 
+/// Short, so that the end of a key is seen soon.
+pub(crate) const KEY_CACHE_SECONDS: u64 = 5;
+
 /// How the queues of what was given up are named.
 const DEAD_LETTERS: &str = "-dead-letters";
 
@@ -102,6 +105,7 @@ fn settings() -> Settings {
         price_events_per_minute: None,
         price_events_of_product_per_minute: None,
         follow_seconds: Some(FOLLOW_SECONDS),
+        key_cache_seconds: Some(KEY_CACHE_SECONDS),
         tools_dir: Some(folder("INTAKE_TOOLS_DIR").unwrap_or_else(|| target.join("stack-tools"))),
     }
 }
@@ -314,13 +318,13 @@ impl Ground {
         Ok(before)
     }
 
-    /// The processes of this stack that run a function, by the name of its binary.
-    pub(crate) fn processes(&self, binary: &str) -> Vec<i32> {
+    /// The processes of this stack that run a function, by the name of its crate.
+    pub(crate) fn processes(&self, function: &str) -> Vec<i32> {
         let mark = format!("INTAKE_STACK={}", self.state_dir.display()).into_bytes();
         let runs = |pid: &i32| {
-            let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            exe.file_name().is_some_and(|name| name == binary)
+            command.split(|byte| *byte == 0).nth(1) == Some(function.as_bytes())
                 && environment.split(|byte| *byte == 0).any(|entry| entry == mark)
         };
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -34,7 +34,7 @@ pub(crate) use encrypted::Encrypted;
 pub(crate) use events::{event, message, object_created};
 pub(crate) use fail_points::fail_points;
 pub(crate) use goods::{Goods, formats};
-pub(crate) use ground::{CHUNK_BYTES, FOLLOW_SECONDS, Ground, Lease, PART_BYTES};
+pub(crate) use ground::{CHUNK_BYTES, FOLLOW_SECONDS, Ground, KEY_CACHE_SECONDS, Lease, PART_BYTES};
 pub(crate) use line::Line;
 pub(crate) use localstack::LocalStack;
 pub(crate) use logs::Logs;

@@ -19,7 +19,7 @@ use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio_postgres::types::Type;
 use tower::ServiceExt;
 use utoipa::ToSchema;
@@ -59,6 +59,17 @@ impl Probe {
         let records = Records::new(aws, ground.table("IdempotencyTable")?.to_owned(), claim_lifetime);
         let limiter = Limiter::new(RateTable::new(aws, ground.table("RateTable")?.to_owned()), Quotas::default());
         Self::behind(ground, |database, _| Edge::new(database, records, limiter)).await
+    }
+
+    /// A probe with a clock of its own.
+    pub(crate) async fn with_clock(
+        ground: &Ground,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let records = Records::new(&ground.aws, ground.table("IdempotencyTable")?.to_owned(), CLAIM_LIFETIME);
+        let limiter =
+            Limiter::new(RateTable::new(&ground.aws, ground.table("RateTable")?.to_owned()), Quotas::default());
+        Self::behind(ground, |database, _| Edge::new(database, records, limiter).with_clock(clock)).await
     }
 
     /// A probe behind the edge that `edge` makes of its database and the configuration of the emulator.
