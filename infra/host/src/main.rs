@@ -4,8 +4,11 @@
 use intake_lambda::Run;
 use std::process::ExitCode;
 
-/// The functions by the names of their crates. A new function needs its line here.
-const FUNCTIONS: &[(&str, fn() -> Run)] = &[
+/// The name of its crate, and how to run it.
+type Function = (&'static str, fn() -> Run);
+
+/// All of them. A new function needs its line here.
+const FUNCTIONS: &[Function] = &[
     ("deliver-webhook", deliver_webhook::run),
     ("ingest-api", ingest_api::run),
     ("load-chunk", load_chunk::run),
