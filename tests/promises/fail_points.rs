@@ -262,8 +262,14 @@ pub(super) async fn a_function_that_fails_at_any_step_changes_nothing(ground: Ar
             Way::Webhook | Way::Idempotency | Way::Stock | Way::Prices | Way::Metrics | Way::Export | Way::Retention
         )
     };
-    let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way));
-    let fates = points.flat_map(|(point, way)| ACTIONS.map(|action| (*point, *way, action)));
+    // a sample passes each point once, with each action at a third of them
+    let is_sample = std::env::var("INTAKE_FAIL_POINTS").as_deref() != Ok("all");
+    let points = POINTS.iter().filter(|(_, way)| !has_tests_of_its_own(*way)).enumerate();
+    let fates = points.flat_map(|(nth, (point, way))| {
+        let actions = ACTIONS.into_iter().enumerate();
+        let chosen = actions.filter(move |(at, _)| !is_sample || nth % ACTIONS.len() == *at);
+        chosen.map(move |(_, action)| (*point, *way, action))
+    });
     let fates = (0..).zip(fates).map(|(seed, (point, way, action))| {
         let ground = &ground;
         async move {
