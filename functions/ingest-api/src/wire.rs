@@ -31,7 +31,7 @@ pub fn run() -> Run {
         environment.finish()?;
         let aws = intake_aws::load().await;
         let database = Arc::new(address.open(&aws, "ingest-api")?);
-        let edge = edge.open(&aws, &database);
+        let edge = edge.build(&aws, &database);
         let app = App {
             database,
             objects: Objects::new(&aws, bucket),

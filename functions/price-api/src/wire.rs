@@ -23,7 +23,7 @@ pub fn run() -> Run {
         environment.finish()?;
         let aws = intake_aws::load().await;
         let database = Arc::new(address.open(&aws, "price-api")?);
-        let edge = edge.open(&aws, &database);
+        let edge = edge.build(&aws, &database);
         let app = App { database, follow: Duration::from_secs(follow_seconds) };
         http::run(crate::all().serve(Arc::new(app), edge)).await
     })

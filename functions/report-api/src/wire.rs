@@ -24,7 +24,7 @@ pub fn run() -> Run {
         environment.finish()?;
         let aws = intake_aws::load().await;
         let database = Arc::new(address.open(&aws, "report-api")?);
-        let edge = edge.open(&aws, &database);
+        let edge = edge.build(&aws, &database);
         let app = App { database, objects: Objects::new(&aws, bucket), exports: Queue::new(&aws, export_queue) };
         http::run(crate::all().serve(Arc::new(app), edge)).await
     })

@@ -21,7 +21,7 @@ pub fn run() -> Run {
         environment.finish()?;
         let aws = intake_aws::load().await;
         let database = Arc::new(address.open(&aws, "stock-api")?);
-        let edge = edge.open(&aws, &database);
+        let edge = edge.build(&aws, &database);
         http::run(crate::all().serve(Arc::new(App { database }), edge)).await
     })
 }

@@ -33,7 +33,7 @@ impl EdgeSettings {
 
     /// The edge on these tables.
     #[must_use]
-    pub fn open(self, aws: &SdkConfig, database: &Arc<Database>) -> Arc<Edge> {
+    pub fn build(self, aws: &SdkConfig, database: &Arc<Database>) -> Arc<Edge> {
         let limiter = Limiter::new(RateTable::new(aws, self.rate_table), self.quotas);
         let records = Records::new(aws, self.idempotency_table, CLAIM_LIFETIME);
         let edge = Edge::new(Arc::clone(database), records, limiter);
